@@ -99,6 +99,6 @@ class LabelSet:
         decoded = []
         for i in ids:
             if not 0 <= i < len(self.tags):
-                raise DataError(f"id {i} is no tag of a label set of {len(self.tags)}: expected 0..{len(self.tags) - 1}")
+                raise DataError(f"id {i} is no tag of this label set: expected 0..{len(self.tags) - 1}")
             decoded.append(self.tags[i])
         return decoded

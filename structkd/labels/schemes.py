@@ -70,7 +70,7 @@ def violations(tags: Sequence[str], scheme: str) -> list[int]:
 
 def spans(tags: Sequence[str], scheme: str) -> list[Span]:
     """Entities as `(type, start, end)`, `end` exclusive, in order of their start."""
-    begin, inside, end, single = _marks(scheme)
+    begin, _, end, single = _marks(scheme)
     closes = scheme in ("BIOES", "BILOU")
     found: list[Span] = []
     start, kind = -1, ""
@@ -120,7 +120,7 @@ def _marks(scheme: str) -> tuple[str, str, str, str]:
 
 
 def _legal(before: tuple[str, str], after: tuple[str, str], scheme: str) -> bool:
-    begin, inside, end, single = _marks(scheme)
+    begin, inside, end, _ = _marks(scheme)
     same_kind = before[1] == after[1]
     if scheme == "IOB1":
         return after[0] != begin or (same_kind and before[0] != "O")
