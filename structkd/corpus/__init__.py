@@ -1,0 +1,9 @@
+"""Corpora: sentences, and the readers that make them from files, the hub and the embedded sample."""
+
+from __future__ import annotations
+
+from structkd.corpus.read import READERS, check_tags, read
+from structkd.corpus.sentence import Sentence, evenly_spaced, token_fingerprint
+from structkd.corpus.text import tokenise
+
+__all__ = ["READERS", "Sentence", "check_tags", "evenly_spaced", "read", "token_fingerprint", "tokenise"]
