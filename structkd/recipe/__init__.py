@@ -1,0 +1,45 @@
+"""Recipes and teacher cards: schema, strict loading, catalogue."""
+
+from structkd.recipe.catalogue import Entry, list_recipes, list_teachers
+from structkd.recipe.corpora import CorporaSpec, CorpusSpec, EntityLabels, LabelsSpec, TagLabels, UnseenSpec
+from structkd.recipe.models import EncoderSpec, PretrainedEncoderSpec, RecurrentEncoderSpec, TrainingSpec
+from structkd.recipe.resolution import corpus_root, dump_recipe, load_recipe, load_teacher, parse_recipe
+from structkd.recipe.schema import (
+    AnnealingSpec,
+    BaselineSpec,
+    KnowledgeSpec,
+    ObjectiveName,
+    ProvenanceSpec,
+    Recipe,
+    StudentSpec,
+    TeacherCard,
+)
+
+__all__ = [
+    "AnnealingSpec",
+    "BaselineSpec",
+    "CorporaSpec",
+    "CorpusSpec",
+    "EncoderSpec",
+    "EntityLabels",
+    "Entry",
+    "KnowledgeSpec",
+    "LabelsSpec",
+    "ObjectiveName",
+    "PretrainedEncoderSpec",
+    "ProvenanceSpec",
+    "Recipe",
+    "RecurrentEncoderSpec",
+    "StudentSpec",
+    "TagLabels",
+    "TeacherCard",
+    "TrainingSpec",
+    "UnseenSpec",
+    "corpus_root",
+    "dump_recipe",
+    "list_recipes",
+    "list_teachers",
+    "load_recipe",
+    "load_teacher",
+    "parse_recipe",
+]

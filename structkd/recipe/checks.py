@@ -1,0 +1,112 @@
+"""What must hold between the sections of a recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from structkd.recipe.corpora import CorpusSpec, EntityLabels
+from structkd.recipe.faults import Fault, Path
+from structkd.recipe.models import RecurrentEncoderSpec, TrainingSpec
+from structkd.recipe.schema import Recipe, TeacherCard
+
+
+def card_faults(card: TeacherCard, path: Path = ()) -> Iterator[Fault]:
+    """Faults within a teacher card."""
+    yield from _corpus_faults(card.corpus, (*path, "corpus"), needed=("train", "test"))
+    yield from _encoder_faults(card.encoder, (*path, "encoder"))
+    yield from _training_faults(card.training, (*path, "training"))
+
+
+def recipe_faults(recipe: Recipe) -> Iterator[Fault]:
+    """Faults of a recipe as a whole, its cards included."""
+    for index, card in enumerate(recipe.teachers):
+        yield from card_faults(card, ("teachers", index))
+        if card.task != recipe.task:
+            message = f"teacher {card.name} does {card.task}, expected the recipe's task {recipe.task}"
+            yield Fault(("teachers", index, "task"), message)
+    yield from _repeated([card.name for card in recipe.teachers], ("teachers",), "two teachers are called")
+    yield from _language_faults(recipe)
+    yield from _encoder_faults(recipe.student.encoder, ("student", "encoder"))
+    yield from _training_faults(recipe.student.training, ("student", "training"))
+    yield from _label_faults(recipe)
+    yield from _objective_faults(recipe)
+    yield from _repeated(recipe.controls, ("controls",), "repeated:")
+    yield from _repeated(recipe.seeds, ("seeds",), "repeated:")
+    if recipe.student.training.epochs is None and recipe.baseline.epochs is None and "baseline" in recipe.controls:
+        yield Fault(("baseline", "epochs"), "missing; the student has max_steps and no epochs that it could share")
+
+
+def _language_faults(recipe: Recipe) -> Iterator[Fault]:
+    taught = {card.language: card.name for card in recipe.teachers}
+    for index, unseen in enumerate(recipe.unseen):
+        path: Path = ("unseen", index)
+        if unseen.language in taught:
+            message = f"{unseen.language} is seen: teacher {taught[unseen.language]} is trained on it"
+            yield Fault((*path, "language"), message)
+        yield from _corpus_faults(unseen.corpus, (*path, "corpus"), needed=("test",))
+    if isinstance(recipe.corpus.untagged, dict):
+        for language in recipe.corpus.untagged:
+            if language not in taught:
+                message = f"no teacher for {language}, expected one of {', '.join(sorted(taught))}"
+                yield Fault(("corpus", "untagged", language), message)
+
+
+def _corpus_faults(corpus: CorpusSpec, path: Path, needed: Sequence[str]) -> Iterator[Fault]:
+    for split in needed:
+        if getattr(corpus, split) is None:
+            yield Fault((*path, split), "missing; expected a path under corpus.root, or the name of a split")
+    if corpus.format == "text":
+        yield Fault((*path, "format"), "text has no tags; expected a labelled format")
+    if corpus.format == "hub" and corpus.hub is None:
+        yield Fault((*path, "hub"), "missing; format hub needs the id of a data set")
+    if corpus.format != "hub":
+        for key in ("hub", "config", "revision"):
+            if getattr(corpus, key) is not None:
+                yield Fault((*path, key), f"only with format: hub, got format: {corpus.format}")
+    if corpus.format != "columns" and isinstance(corpus.tag_column, int):
+        message = f"a column number goes with format: columns, got format: {corpus.format}"
+        yield Fault((*path, "tag_column"), message)
+
+
+def _encoder_faults(encoder: object, path: Path) -> Iterator[Fault]:
+    if isinstance(encoder, RecurrentEncoderSpec) and (encoder.word_buckets > 0) != (encoder.word_dim > 0):
+        message = f"got word_buckets {encoder.word_buckets} and word_dim {encoder.word_dim}, expected both or neither"
+        yield Fault((*path, "word_dim"), message)
+
+
+def _training_faults(training: TrainingSpec, path: Path) -> Iterator[Fault]:
+    if (training.epochs is None) == (training.max_steps is None):
+        got = "neither" if training.epochs is None else "both"
+        yield Fault(path, f"got {got} of epochs and max_steps, expected one")
+
+
+def _label_faults(recipe: Recipe) -> Iterator[Fault]:
+    spans = isinstance(recipe.labels, EntityLabels)
+    if spans != (recipe.task == "ner"):
+        expected = "{entities: [...], scheme: IOB2}" if recipe.task == "ner" else "upos or {tags: [...]}"
+        yield Fault(("labels",), f"do not fit task {recipe.task}, expected {expected}")
+    if isinstance(recipe.labels, EntityLabels):
+        yield from _repeated(recipe.labels.entities, ("labels", "entities"), "repeated:")
+    elif not isinstance(recipe.labels, str):
+        yield from _repeated(recipe.labels.tags, ("labels", "tags"), "repeated:")
+
+
+def _objective_faults(recipe: Recipe) -> Iterator[Fault]:
+    yield from _repeated(recipe.objective, ("objective",), "repeated:")
+    knowledge = recipe.knowledge
+    for objective in recipe.objective:
+        if knowledge.local_temperature != 1.0 and objective != "posterior":
+            # Softened posteriors and unsoftened transition counts are of no one distribution, and then the
+            # structural loss has no lower bound.
+            message = f"{knowledge.local_temperature} is for objective posterior only, got {objective}; use temperature"
+            yield Fault(("knowledge", "local_temperature"), message)
+        if "topk" in objective and knowledge.k == 0:
+            yield Fault(("knowledge", "k"), f"got 0, expected at least 1 for objective {objective}")
+    if knowledge.local_temperature != 1.0 and knowledge.temperature != 1.0:
+        message = "got a global and a local temperature, expected one of them to be 1"
+        yield Fault(("knowledge", "local_temperature"), message)
+
+
+def _repeated(values: Sequence[object], path: Path, words: str) -> Iterator[Fault]:
+    for value in sorted({str(value) for value in values if values.count(value) > 1}):
+        yield Fault(path, f"{words} {value}")

@@ -1,0 +1,81 @@
+"""Sections that name corpora and labels."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from structkd.recipe.spec import Count, Language, Scheme, Spec
+
+CorpusFormat = Literal["auto", "conllu", "columns", "jsonl", "text", "sample", "hub"]
+Column = Annotated[
+    Annotated[int, Field(ge=0), Tag("number")] | Annotated[str, Field(min_length=1), Tag("name")],
+    Discriminator(lambda value: "number" if isinstance(value, int) else "name"),
+]
+
+
+class CorpusSpec(Spec):
+    """A labelled corpus: where its splits are and how they are read."""
+
+    title: str | None = Field(None, description="name in reports")
+    format: CorpusFormat = Field("auto", description="auto: by file name")
+    tag_column: Column | None = Field(None, description="a name, or for columns a number from 0; null: the usual one")
+    word_column: Column | None = Field(None, description="a name, or for columns a number from 0; null: the usual one")
+    scheme: Scheme | None = Field(None, description="span scheme of the file; null: that of the labels")
+    train: str | None = Field(None, description="path under corpus.root; for hub and sample the name of the split")
+    dev: str | None = Field(None, description="likewise")
+    test: str | None = Field(None, description="likewise")
+    hub: str | None = Field(None, description="id of a data set on the hub (format hub)")
+    config: str | None = Field(None, description="its configuration (format hub)")
+    revision: str | None = Field(None, description="its commit (format hub); pin it")
+
+
+class CorporaSpec(Spec):
+    """Which sentences an experiment uses."""
+
+    root: str | None = Field(None, description="folder of the corpora; null: the environment variable STRUCTKD_DATA")
+    gold: Count | None = Field(None, description="evenly spaced tagged sentences for each language; null: all")
+    untagged: Annotated[
+        Annotated[Literal["rest", "none"], Tag("word")] | Annotated[dict[Language, str], Tag("paths")],
+        Discriminator(lambda value: "paths" if isinstance(value, dict) else "word"),
+    ] = Field(
+        "rest",
+        description="text without tags for the student; rest: the other training sentences; none; or a path (for "
+        "sample corpora a part) for each language",
+    )
+
+
+class EntityLabels(Spec):
+    """Labels of entities: O, then B-X, I-X for each type, in a span scheme."""
+
+    entities: tuple[str, ...] = Field(min_length=1, description="entity types, in the order of their ids")
+    scheme: Scheme = Field("IOB2", description="span scheme of teachers and student")
+
+
+class TagLabels(Spec):
+    """Labels that stand alone, spelt out."""
+
+    tags: tuple[str, ...] = Field(min_length=1, description="tags, in the order of their ids")
+
+
+def _kind_of_labels(value: Any) -> str:
+    if isinstance(value, str):
+        return "word"
+    keys = set(value) if isinstance(value, dict) else set(type(value).model_fields) if isinstance(value, Spec) else ()
+    return "TagLabels" if "tags" in keys else "EntityLabels"
+
+
+LabelsSpec = Annotated[
+    Annotated[Literal["upos"], Tag("word")]
+    | Annotated[EntityLabels, Tag("EntityLabels")]
+    | Annotated[TagLabels, Tag("TagLabels")],
+    Discriminator(_kind_of_labels),
+]
+
+
+class UnseenSpec(Spec):
+    """A test set in a language that no teacher saw."""
+
+    language: Language = Field(description="BCP-47 code")
+    corpus: CorpusSpec = Field(description="its test split is scored, nothing is trained on it")

@@ -1,0 +1,107 @@
+"""The schema of recipes and teacher cards; rooms below take its values as plain arguments, never a recipe."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from structkd.recipe.corpora import CorporaSpec, CorpusSpec, LabelsSpec, UnseenSpec
+from structkd.recipe.models import EncoderSpec, TrainingSpec
+from structkd.recipe.spec import Count, Fraction, Language, Name, Positive, Size, Spec, Task
+
+ObjectiveName = Literal["nll", "topk", "topk_weighted", "posterior", "posterior+topk_weighted", "structural"]
+ControlName = Literal["baseline", "pseudo-labels"]
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+class _OrNames:
+    """Files may name cards; resolution writes them in before validation, so only the JSON schema knows names."""
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        described = handler(schema)
+        described["items"] = {"anyOf": [{"type": "string"}, described["items"]]}
+        return described
+
+
+class ProvenanceSpec(Spec):
+    """Where a teacher's corpus comes from and what may be done with it."""
+
+    source: str = Field(description="who released it, and where")
+    license: str = Field(description="as the source states it")
+    note: str | None = Field(None, description="what a user of the numbers should know")
+
+
+class TeacherCard(Spec):
+    """One teacher: a language, its corpus, an encoder and how it is trained."""
+
+    name: Name = Field(description="name of the card; left out in a file, it is taken from the path")
+    language: Language = Field(description="BCP-47 code")
+    task: Task = Field(description="pos: one tag a word; ner: spans")
+    corpus: CorpusSpec = Field(description="what the teacher is trained and tested on")
+    encoder: EncoderSpec = Field(description="type recurrent or pretrained")
+    head: Literal["crf", "softmax"] = Field("crf", description="softmax: a chain with all transitions zero")
+    training: TrainingSpec = Field(description="how it is trained")
+    provenance: ProvenanceSpec | None = Field(None, description="source and licence of the corpus")
+
+
+class StudentSpec(Spec):
+    """The multilingual student; the controls share its encoder and optimiser."""
+
+    encoder: EncoderSpec = Field(description="type recurrent or pretrained")
+    head: Literal["crf", "softmax"] = Field("crf", description="softmax: a chain with all transitions zero")
+    training: TrainingSpec = Field(description="epochs are counted over gold and untagged sentences together")
+
+
+class KnowledgeSpec(Spec):
+    """What is asked of the teachers."""
+
+    k: Size = Field(5, description="length of the k-best lists")
+    temperature: Positive = Field(1.0, description="global: every potential is divided by it, in teachers and student")
+    local_temperature: Positive = Field(1.0, description="softens finished posteriors; objective posterior only")
+    dtype: Literal["float16", "float32"] = Field("float16", description="of stored log-marginals")
+
+
+class AnnealingSpec(Spec):
+    """Weight of knowledge on gold sentences (the rest is gold); on untagged sentences it is 1."""
+
+    start: Fraction = Field(1.0, description="at the first step")
+    end: Fraction = Field(0.0, description="when the fall is over")
+    fraction: Fraction = Field(1.0, description="share of the steps in which it falls, linearly")
+
+
+class BaselineSpec(Spec):
+    """The student trained on gold sentences only; a step-matched one comes with it."""
+
+    epochs: Count | None = Field(None, description="its own best length; null: the student's epochs")
+
+
+class Recipe(Spec):
+    """One experiment: teachers, a student, what it learns from them, and what it is compared with."""
+
+    name: Name = Field(description="name of the recipe and of its run directory")
+    description: str = Field(min_length=1, description="one line")
+    task: Task = Field(description="pos: one tag a word; ner: spans")
+    labels: LabelsSpec = Field(description="upos, or {entities: [...], scheme: IOB2}, or {tags: [...]}")
+    corpus: CorporaSpec = Field(CorporaSpec(), description="which sentences are used")
+    teachers: Annotated[tuple[TeacherCard, ...], _OrNames()] = Field(
+        min_length=1, description="names or paths of teacher cards, or cards written out"
+    )
+    unseen: tuple[UnseenSpec, ...] = Field((), description="test sets in languages that no teacher saw")
+    student: StudentSpec = Field(description="the student")
+    objective: Annotated[
+        tuple[ObjectiveName, ...],
+        BeforeValidator(_listed, json_schema_input_type=ObjectiveName | list[ObjectiveName]),
+    ] = Field(min_length=1, description="one objective, or a list of them to compare")
+    knowledge: KnowledgeSpec = Field(KnowledgeSpec(), description="what is asked of the teachers")
+    annealing: AnnealingSpec = Field(AnnealingSpec(), description="from knowledge to gold")
+    controls: tuple[ControlName, ...] = Field(
+        ("baseline", "pseudo-labels"), description="what the student is compared with"
+    )
+    baseline: BaselineSpec = Field(BaselineSpec(), description="the gold-only control")
+    seeds: tuple[Size, ...] = Field((1,), min_length=1, description="one student and one of each control for each")
