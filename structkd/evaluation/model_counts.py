@@ -23,6 +23,7 @@ class ModelCounts:
         seed: None where the model has none.
         counts: language -> counts on its test set.
         corpora: language -> title of the corpus.
+        key: fingerprint of the model and the test sets; the evaluate stage skips a file whose key is current.
     """
 
     model: str
@@ -31,6 +32,7 @@ class ModelCounts:
     seed: int | None
     counts: Mapping[str, Counts]
     corpora: Mapping[str, str]
+    key: str = ""
 
 
 def model_counts_path(run_directory: Path, model: str) -> Path:
@@ -46,6 +48,7 @@ def save_model_counts(path: Path, record: ModelCounts) -> None:
         "role": record.role,
         "method": record.method,
         "seed": record.seed,
+        "key": record.key,
         "counts": {
             language: {"corpus": record.corpora[language], "counts": counts_to_json(counts)}
             for language, counts in record.counts.items()
@@ -70,6 +73,7 @@ def load_model_counts(path: Path) -> ModelCounts:
             seed=value["seed"],
             counts={language: counts_from_json(entry["counts"]) for language, entry in entries},
             corpora={language: entry["corpus"] for language, entry in entries},
+            key=value["key"],
         )
     except (KeyError, TypeError, AttributeError) as fault:
         raise IntegrityError(f"{path}: not a file of model counts ({fault}); delete it and evaluate again") from fault

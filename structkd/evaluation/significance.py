@@ -119,6 +119,7 @@ def difference(a: Resampled, b: Resampled, languages: Sequence[str] | None = Non
             raise UsageError(f"the two systems were not scored on the same sentences of {name or 'the test set'}")
     value = float(np.mean([a.scores[n].mean() for n in names]) - np.mean([b.scores[n].mean() for n in names]))
     draws = macro_draws(a, names, seed=2 * seed) - macro_draws(b, names, seed=2 * seed + 1)
+    draws = np.round(draws, 9)  # equal scores may differ in the last bits, and a tie has no sign
     low, high = interval(draws)
     tail = min(np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0))
     return Difference(value, low, high, min(1.0, 2 * (int(tail) + 1) / (len(draws) + 1)))
