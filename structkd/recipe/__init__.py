@@ -3,7 +3,14 @@
 from structkd.recipe.catalogue import Entry, list_recipes, list_teachers
 from structkd.recipe.corpora import CorporaSpec, CorpusSpec, EntityLabels, LabelsSpec, TagLabels, UnseenSpec
 from structkd.recipe.models import EncoderSpec, PretrainedEncoderSpec, RecurrentEncoderSpec, TrainingSpec
-from structkd.recipe.resolution import corpus_root, dump_recipe, load_recipe, load_teacher, parse_recipe
+from structkd.recipe.resolution import (
+    corpus_root,
+    dump_recipe,
+    dump_teacher,
+    load_recipe,
+    load_teacher,
+    parse_recipe,
+)
 from structkd.recipe.schema import (
     AnnealingSpec,
     BaselineSpec,
@@ -37,6 +44,7 @@ __all__ = [
     "UnseenSpec",
     "corpus_root",
     "dump_recipe",
+    "dump_teacher",
     "list_recipes",
     "list_teachers",
     "load_recipe",

@@ -51,6 +51,11 @@ def load_teacher(name_or_path: str | Path, overrides: Sequence[str] = ()) -> Tea
     return _accepted(card, faults, document, card_faults)
 
 
+def dump_teacher(card: TeacherCard) -> str:
+    """A teacher card as YAML; loading it gives an equal card."""
+    return write_yaml(card.model_dump(mode="json"))
+
+
 def corpus_root(recipe: Recipe, environment: Mapping[str, str] = os.environ) -> Path | None:
     """The folder under which the recipe's corpora lie; None for one that reads no files.
 
