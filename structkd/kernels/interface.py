@@ -1,0 +1,144 @@
+"""What a backend must answer, and what it is asked about.
+
+Names: B sentences, T steps of the longest one, C tags, n the length of one sentence, k paths.
+A backend sees raw tensors and returns raw tensors. Derivatives are joined to PyTorch in ``autograd.py``, for all
+backends in the same way; checks on the caller's tensors happen once, in ``structkd.crf``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from structkd.errors import StructKDError
+from structkd.kernels import scores
+
+
+class BackendUnavailable(StructKDError):
+    """A backend was forced that cannot run here; the message says why."""
+
+
+class Potentials(NamedTuple):
+    """The log-potentials of a batch of chains, in nats, all of one dtype (float32 or float64) and on one device."""
+
+    emissions: Tensor  # [B, T, C]
+    transitions: Tensor  # [C, C], [B, C, C] or [B, T-1, C, C]; from row to column
+    start: Tensor  # [C] or [B, C]
+    end: Tensor  # [C] or [B, C]
+    lengths: Tensor  # [B] int64, 1..T
+
+    @property
+    def by_position(self) -> bool:
+        """Whether every pair of neighbouring steps has transitions of its own."""
+        return self.transitions.dim() == 4
+
+    def double(self) -> Potentials:
+        """The same in float64."""
+        return Potentials._make((*(x.double() for x in self[:4]), self.lengths))
+
+    def rows(self, index: Tensor) -> Potentials:
+        """The chains of some sentences."""
+        return Potentials(
+            self.emissions[index],
+            self.transitions if self.transitions.dim() == 2 else self.transitions[index],
+            self.start if self.start.dim() == 1 else self.start[index],
+            self.end if self.end.dim() == 1 else self.end[index],
+            self.lengths[index],
+        )
+
+
+class Expectations(NamedTuple):
+    """log Z and its first derivatives; 0 beyond the length, and everywhere where no path is legal (log Z = -inf)."""
+
+    log_partition: Tensor  # [B]; minus the score of the tags in negative_log_likelihood
+    marginals: Tensor  # [B, T, C]; minus the one-hot tags in negative_log_likelihood
+    pairs: Tensor  # [B, C, C] summed over positions, or [B, T-1, C, C]
+
+
+class Paths(NamedTuple):
+    """Best paths; tags are -1 beyond the length and on paths that do not exist, whose score is -inf."""
+
+    tags: Tensor  # [B, k, T] int64
+    scores: Tensor  # [B, k]
+
+
+class Backend:
+    """One way to compute. The score of given paths needs no dynamic programme, so every backend inherits it."""
+
+    name: str
+    #: Results are ordinary differentiable PyTorch expressions: autograd.py adds no node of its own.
+    differentiable = False
+
+    def unavailable(self) -> str | None:
+        """Why this backend cannot run here, or None if it can."""
+        return None
+
+    def runs_on(self, device: torch.device) -> bool:
+        """Whether this backend can work on tensors of that device."""
+        return True
+
+    def log_partition(self, p: Potentials) -> Tensor:
+        """log Z [B]."""
+        return self.expectations(p, edges=False).log_partition
+
+    def expectations(self, p: Potentials, edges: bool) -> Expectations:
+        """log Z, marginals and expected transition counts; by position if ``edges`` or ``p.by_position``."""
+        raise NotImplementedError
+
+    def directional(self, p: Potentials, unary: Tensor | None, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The derivative of marginals and counts along a direction: a Hessian-vector product of log Z.
+
+        Args:
+            p: The chains.
+            unary: Direction of the emissions [B, T, C]; None is 0.
+            pairs: Direction of the transitions [B, C, C] or [B, T-1, C, C]; None is 0.
+
+        Returns:
+            [B, T, C], and [B, C, C] or, if ``p.by_position``, [B, T-1, C, C].
+        """
+        raise NotImplementedError
+
+    def viterbi(self, p: Potentials) -> Paths:
+        """The best path, k = 1."""
+        return self.topk(p, 1)
+
+    def topk(self, p: Potentials, k: int) -> Paths:
+        """The k best paths, best first, without duplicates."""
+        raise NotImplementedError
+
+    def sample(self, p: Potentials, uniforms: Tensor) -> Tensor:
+        """Exact samples by inverting the distribution function: uniforms [B, n, T] in [0, 1) -> tags [B, n, T]."""
+        raise NotImplementedError
+
+    def negative_log_likelihood(self, p: Potentials, tags: Tensor) -> Expectations:
+        """log Z - score(tags [B, T]) and its derivatives in one go; ValueError for tags that are no path."""
+        scores.check_tags(tags[:, None], p.lengths, p.emissions.shape[2])
+        wide = p.double()  # the difference of two large scores
+        z, marginals, pairs = self.expectations(wide, edges=False)
+        gold = self.path_scores(wide, tags[:, None])[:, 0]
+        absent = torch.isneginf(z) | (tags[:, 0] < 0)
+        nll = torch.where(absent, torch.inf, z - gold)
+        live = (~absent).double()
+        unary_counts, pair_counts = self.path_counts(tags[:, None], live[:, None], p)
+        marginals = marginals * live[:, None, None] - unary_counts
+        pairs = pairs * live.view(-1, *[1] * (pairs.dim() - 1)) - pair_counts
+        dtype = p.emissions.dtype
+        return Expectations(nll.to(dtype), marginals.to(dtype), pairs.to(dtype))
+
+    def path_scores(self, p: Potentials, tags: Tensor) -> Tensor:
+        """Unnormalised scores [B, k] of paths [B, k, T]; -inf for a path of -1."""
+        return scores.path_scores(p, tags)
+
+    def path_counts(self, tags: Tensor, weights: Tensor, p: Potentials) -> tuple[Tensor, Tensor]:
+        """Tag and pair counts of paths, weighted and summed over k: the adjoint of ``path_scores``."""
+        return scores.path_counts(tags, weights, p)
+
+    def expected_score(self, p: Potentials, marginals: Tensor, pairs: Tensor | None) -> Tensor:
+        """<marginals, emissions> + <pairs, transitions> + the ends [B], with 0 * (-inf) = 0."""
+        return scores.expected_score(p, marginals, pairs)
+
+    def weigh(self, weights: Tensor, unary: Tensor, pairs: Tensor | None, p: Potentials) -> tuple[Tensor | None, ...]:
+        """weights [B] times expectations, summed into the shapes of emissions, transitions, start and end."""
+        return scores.weigh(weights, unary, pairs, p)
