@@ -65,12 +65,13 @@ def locate(name_or_path: str | Path, collection: str, beside: Path | None = None
 
 
 def read_file(path: Path) -> Document:
-    """Read a YAML file strictly; its name in messages is the path."""
+    """Read a YAML file strictly; its name in messages is the path, from the working folder where it is below that."""
+    source = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise RecipeError(f"{path}: not UTF-8 ({error.reason} at byte {error.start})") from error
-    return read_yaml(text, str(path))
+        raise RecipeError(f"{source}: not UTF-8 ({error.reason} at byte {error.start})") from error
+    return read_yaml(text, source)
 
 
 def shipped(collection: str) -> Path:
@@ -83,9 +84,8 @@ def shipped(collection: str) -> Path:
 def _files(collection: str) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for folder in (shipped(collection), Path(collection)):
-        for path in sorted(folder.rglob("*")):
-            if path.suffix in SUFFIXES:
-                files.setdefault(path.relative_to(folder).with_suffix("").as_posix(), path)
+        found = {path.relative_to(folder).with_suffix("").as_posix(): path for path in folder.rglob("*.y*ml")}
+        files |= {name: path for name, path in sorted(found.items()) if name not in files}
     return files
 
 

@@ -115,7 +115,7 @@ def _write_in_cards(document: Document, path: Path | None) -> None:
         try:
             card = _card_document(entry, path)
         except RecipeError as error:
-            faults.append(Fault(place, str(error), document.position(place)))
+            faults.append(Fault(place, str(error).replace("\n", "\n  "), document.position(place)))
             continue
         teachers[index] = card.data
         document.positions.update({(*place, *inner): where for inner, where in card.positions.items()})
