@@ -39,7 +39,7 @@ def command(
     column = int(word_column) if word_column is not None and word_column.lstrip("-").isdigit() else word_column
     sentences = read(file, language=language, format=format, word_column=column, tag_column="none")
     tagger = load(model)
-    tagger.model.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    tagger.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     for sentence, tags in zip(sentences, predict(tagger, [s.words for s in sentences]), strict=True):
         if as_json:
             row = {"id": sentence.id, "words": list(sentence.words), "tags": tags}

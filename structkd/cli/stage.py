@@ -49,9 +49,7 @@ def stage_command(until: str, text: str) -> Callable[..., None]:
     return command
 
 
-def _run(
-    recipe: Recipe, runs: Path, until: str, device: str, backend: str | None, jobs: int | None
-) -> RunDirectory:
+def _run(recipe: Recipe, runs: Path, until: str, device: str, backend: str | None, jobs: int | None) -> RunDirectory:
     import torch
     from transformers.utils import logging
 
@@ -98,11 +96,12 @@ def _show_result(directory: RunDirectory, until: str, as_json: bool) -> None:
 
 def show_scores(directory: Path, as_json: bool, *, with_report: bool) -> None:
     """Print the scores of a run directory: the table, or the rows of scores.json."""
-    from structkd.report import run_table
+    from structkd.report import read_run, text_table
 
     if as_json:
         print((directory / "scores.json").read_text(encoding="utf-8"), end="")
         return
-    print(run_table(directory))
+    record = read_run(directory)
+    print(text_table(record.rows, record.models))
     if with_report:
         print(f"\nreport: {directory / 'report.html'}")

@@ -1,0 +1,21 @@
+"""Knowledge of teachers: targets (E, N, k best), their extraction from distributions, and the store on disk."""
+
+from structkd.knowledge.extraction import Knowledge, KnowledgeBatch, collate, extract
+from structkd.knowledge.store import SHARD_SENTENCES, KnowledgeStore, KnowledgeWriter, StoreFacts
+from structkd.knowledge.targets import Targets, gold_targets, inconsistency, path_targets, reconcile
+
+__all__ = [
+    "SHARD_SENTENCES",
+    "Knowledge",
+    "KnowledgeBatch",
+    "KnowledgeStore",
+    "KnowledgeWriter",
+    "StoreFacts",
+    "Targets",
+    "collate",
+    "extract",
+    "gold_targets",
+    "inconsistency",
+    "path_targets",
+    "reconcile",
+]

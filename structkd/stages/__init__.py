@@ -1,0 +1,7 @@
+"""The stages of the main job and the run directory: the only room that joins all others."""
+
+from structkd.stages.directory import RunDirectory
+from structkd.stages.jobs import Context, Display, Job, Silence
+from structkd.stages.run import STAGES, Plan, make_plan, run
+
+__all__ = ["STAGES", "Context", "Display", "Job", "Plan", "RunDirectory", "Silence", "make_plan", "run"]

@@ -1,0 +1,150 @@
+"""The sentences of an experiment: gold, untagged and development text of every teacher, and all test sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from structkd.corpus import Sentence, check_tags, evenly_spaced, read
+from structkd.errors import DataError
+from structkd.labels import UPOS, LabelSet, convert
+from structkd.recipe import CorpusSpec, EntityLabels, Recipe, TagLabels, corpus_root, dump_recipe, parse_recipe
+from structkd.storage import fingerprint
+
+
+@dataclass(frozen=True)
+class TeacherCorpus:
+    """What one teacher and the student learn its language from."""
+
+    language: str
+    gold: list[Sentence]
+    untagged: list[Sentence]
+    dev: list[Sentence]
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Tagged sentences that nothing was trained on."""
+
+    __test__ = False  # not a test class of pytest
+
+    language: str
+    title: str
+    seen: bool
+    sentences: list[Sentence]
+
+
+@dataclass(frozen=True)
+class Corpora:
+    """All sentences of an experiment; `teachers` by the name of the card."""
+
+    labels: LabelSet
+    teachers: dict[str, TeacherCorpus]
+    tests: list[TestSet]
+
+
+def label_set(recipe: Recipe) -> LabelSet:
+    """The labels of teachers and student."""
+    if isinstance(recipe.labels, EntityLabels):
+        return LabelSet.for_entities(recipe.labels.entities, recipe.labels.scheme)
+    if isinstance(recipe.labels, TagLabels):
+        return LabelSet(recipe.labels.tags)
+    return LabelSet(UPOS)
+
+
+def load_corpora(recipe: Recipe) -> Corpora:
+    """Read every corpus that the recipe names.
+
+    Raises:
+        DataError: a file is missing or faulty, or has a tag that the labels lack.
+    """
+    return _load(dump_recipe(recipe))
+
+
+def corpus_fingerprint(sentences: Sequence[Sentence]) -> str:
+    """Names sentences by their ids, words and tags, in order."""
+    return fingerprint([[s.id, list(s.words), list(s.tags) if s.tags else None] for s in sentences])
+
+
+@lru_cache(maxsize=2)
+def _load(resolved: str) -> Corpora:
+    recipe = parse_recipe(resolved, "recipe")
+    labels = label_set(recipe)
+    root = corpus_root(recipe)
+    teachers, tests = {}, []
+    for card in recipe.teachers:
+        where = f"teacher {card.name}"
+        gold = _read(card.corpus, "train", card.language, labels, root, where)
+        rest: list[Sentence] = []
+        if recipe.corpus.gold is not None:
+            gold, rest = evenly_spaced(gold, recipe.corpus.gold)
+        dev = _read(card.corpus, "dev", card.language, labels, root, where) if card.corpus.dev else []
+        teachers[card.name] = TeacherCorpus(
+            card.language, gold, _untagged(recipe, card.corpus, card.language, rest, root), dev
+        )
+        if card.corpus.test:
+            found = _read(card.corpus, "test", card.language, labels, root, where)
+            tests.append(TestSet(card.language, card.corpus.title or card.name, True, found))
+    for unseen in recipe.unseen:
+        where = f"unseen language {unseen.language}"
+        found = _read(unseen.corpus, "test", unseen.language, labels, root, where)
+        tests.append(TestSet(unseen.language, unseen.corpus.title or unseen.language, False, found))
+    return Corpora(labels, teachers, tests)
+
+
+def _read(
+    corpus: CorpusSpec, split: str, language: str, labels: LabelSet, root: Path | None, where: str
+) -> list[Sentence]:
+    """A tagged split in the scheme of the labels."""
+    location = getattr(corpus, split)
+    if location is None:
+        raise DataError(
+            f"{where}: the corpus names no {split} split; expected corpus.{split}: a path or a split's name"
+        )
+    sentences = _read_location(corpus, location, language, corpus.scheme or labels.scheme, root)
+    untagged = [sentence.id for sentence in sentences if sentence.tags is None]
+    if untagged:
+        raise DataError(f"{where}: {location} has sentences without tags, first {untagged[0]}; {split} needs tags")
+    if corpus.scheme and labels.scheme and corpus.scheme != labels.scheme:
+        sentences = [
+            Sentence(s.words, tuple(convert(list(s.tags or ()), corpus.scheme, labels.scheme)), s.language, s.id)
+            for s in sentences
+        ]
+    check_tags(sentences, labels, f"{where}, {location}")
+    return sentences
+
+
+def _read_location(
+    corpus: CorpusSpec, location: str, language: str, scheme: str | None, root: Path | None
+) -> list[Sentence]:
+    return read(
+        location,
+        language=language,
+        format=corpus.format,
+        root=root,
+        tag_column=corpus.tag_column,
+        word_column=corpus.word_column,
+        scheme=scheme,
+        hub=corpus.hub,
+        config=corpus.config,
+        revision=corpus.revision,
+    )
+
+
+def _untagged(
+    recipe: Recipe, corpus: CorpusSpec, language: str, rest: list[Sentence], root: Path | None
+) -> list[Sentence]:
+    wanted = recipe.corpus.untagged
+    if wanted == "none":
+        return []
+    if wanted == "rest":
+        return [sentence.without_tags() for sentence in rest]
+    if language not in wanted:
+        return []
+    if corpus.format in ("sample", "hub"):
+        found = _read_location(corpus, wanted[language], language, None, root)
+    else:
+        found = read(wanted[language], language=language, root=root, word_column=None, tag_column="none")
+    return [sentence.without_tags() for sentence in found]

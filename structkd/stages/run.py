@@ -1,0 +1,86 @@
+"""The main job, stage by stage: teach -> extract -> distill -> evaluate -> report."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from structkd.recipe import Recipe, dump_recipe
+from structkd.report import write_report
+from structkd.stages.corpora import Corpora, load_corpora
+from structkd.stages.directory import RunDirectory, write_environment
+from structkd.stages.distill import DistillJob, distill_jobs
+from structkd.stages.evaluate import EvaluateJob, evaluate_jobs, write_scores
+from structkd.stages.extract import ExtractJob, extract_jobs
+from structkd.stages.jobs import Context, Display, Silence, run_jobs
+from structkd.stages.teach import TeachJob, teach_jobs
+from structkd.storage import lock, write_atomic
+
+STAGES = ("teach", "extract", "distill", "evaluate", "report")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All jobs of a recipe, by stage. A job's key names everything its result is made from."""
+
+    corpora: Corpora
+    teach: list[TeachJob]
+    extract: list[ExtractJob]
+    distill: list[DistillJob]
+    evaluate: list[EvaluateJob]
+
+
+def make_plan(recipe: Recipe) -> Plan:
+    """Read the corpora and lay out the jobs; nothing is computed yet.
+
+    Raises:
+        DataError: a corpus is missing or faulty.
+    """
+    corpora = load_corpora(recipe)
+    teachers = teach_jobs(recipe, corpora)
+    stores = extract_jobs(recipe, corpora, teachers)
+    students = distill_jobs(recipe, corpora, stores)
+    return Plan(corpora, teachers, stores, students, evaluate_jobs(recipe, corpora, teachers, students))
+
+
+def run(
+    recipe: Recipe,
+    runs: Path,
+    *,
+    until: str = "report",
+    workers: int = 1,
+    device: str = "cpu",
+    backend: str | None = None,
+    display: Display | None = None,
+) -> RunDirectory:
+    """Run a recipe's stages up to and including `until`; what is up to date is skipped, what was cut off goes on.
+
+    Args:
+        runs: folder of the run directories; this run is `runs/<recipe name>`.
+        until: one of STAGES.
+        workers: jobs at a time, each in its own process.
+        device: `cpu` or `cuda`.
+        backend: of the CRF kernels; None takes the fastest that can run.
+
+    Returns:
+        The run directory.
+
+    Raises:
+        DataError, IntegrityError: as the stages say.
+    """
+    shown = display or Silence()
+    directory = RunDirectory(runs / recipe.name)
+    directory.path.mkdir(parents=True, exist_ok=True)
+    with lock(directory.path):
+        plan = make_plan(recipe)
+        write_atomic(directory.recipe, dump_recipe(recipe))
+        write_environment(directory)
+        context = Context(recipe, directory, device, backend)
+        for stage in STAGES[: STAGES.index(until) + 1]:
+            if stage == "report":
+                write_report(directory.path)
+                continue
+            run_jobs(stage, getattr(plan, stage), context, workers=workers, display=shown)
+            if stage == "evaluate":
+                write_scores(context, plan.corpora, plan.evaluate)
+    return directory

@@ -1,0 +1,72 @@
+"""What a tagger trains on: words, gold tags where there are some, a teacher's knowledge where there is some."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from structkd.knowledge import Knowledge, collate
+from structkd.tagger import Batcher
+
+UNKNOWN = -1  # tag of padding, and of every word of a sentence without gold tags
+
+
+class Example(NamedTuple):
+    """One sentence.
+
+    tags: ids of the gold tags; None for a sentence without.
+    knowledge: reads the teacher's knowledge when a batch needs it; None for a sentence without.
+    """
+
+    words: Sequence[str]
+    tags: Sequence[int] | None
+    language: str
+    id: str
+    knowledge: Callable[[], Knowledge] | None = None
+
+
+class Examples(Dataset[Example]):
+    """A list of examples as a PyTorch data set."""
+
+    def __init__(self, items: Sequence[Example]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Example:
+        return self.items[index]
+
+
+class Collator:
+    """Examples -> a batch: `inputs` of the model, `tags` [B, T], `knowledge` (as dict) and the ids of the sentences."""
+
+    def __init__(self, batcher: Batcher, num_tags: int, *, with_knowledge: bool) -> None:
+        self.batcher = batcher
+        self.num_tags = num_tags
+        self.with_knowledge = with_knowledge
+
+    def __call__(self, examples: list[Example]) -> dict[str, Any]:
+        inputs = self.batcher([example.words for example in examples])
+        batch: dict[str, Any] = {
+            "inputs": inputs,
+            "tags": padded_tags([example.tags for example in examples], inputs["mask"].shape[1]),
+            "ids": [f"{example.language}:{example.id}" for example in examples],
+        }
+        if self.with_knowledge:
+            items = [example.knowledge() if example.knowledge else None for example in examples]
+            batch["knowledge"] = collate(items, inputs["mask"].shape[1], self.num_tags)._asdict()
+        return batch
+
+
+def padded_tags(rows: Sequence[Sequence[int] | None], length: int) -> Tensor:
+    """Tags [B, length], `UNKNOWN` beyond each sentence and all along a sentence without tags."""
+    tags = torch.full((len(rows), length), UNKNOWN)
+    for row, values in enumerate(rows):
+        if values is not None:
+            tags[row, : len(values)] = torch.as_tensor(values)
+    return tags

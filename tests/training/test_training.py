@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from structkd.errors import DataError
+from structkd.labels import LabelSet
+from structkd.objective import make_objective
+from structkd.storage import seal
+from structkd.tagger import Tagger, create
+from structkd.teacher import Teacher
+from structkd.training import Example, Examples, LengthBatches, TrainingSettings, newest_checkpoint, train
+
+LABELS = LabelSet(["A", "B", "C"])
+ENCODER = {"type": "recurrent", "ngram_buckets": 97, "ngram_dim": 6, "hidden": 5, "dropout": 0.3}
+SETTINGS = TrainingSettings(epochs=3, batch_size=4, learning_rate=1e-2)
+
+
+def tagger(seed: int = 3) -> Tagger:
+    torch.manual_seed(seed)
+    return create(ENCODER, LABELS)
+
+
+def items(n: int = 18) -> list[Example]:
+    found = []
+    for i in range(n):
+        words = [f"w{(i * 7 + j) % 11}" for j in range(1 + i % 5)]
+        found.append(Example(words, [int(word[1:]) % 3 for word in words], "xx" if i % 3 else "yy", str(i)))
+    return found
+
+
+def weights(trained: Tagger) -> torch.Tensor:
+    return torch.cat([parameter.detach().reshape(-1) for parameter in trained.model.parameters()])
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop_at", [3, 7, 10])
+@pytest.mark.parametrize("checkpoint_steps", [None, 2])
+def test_a_resumed_run_ends_with_the_weights_of_an_uninterrupted_one(
+    tmp_path: Path, stop_at: int, checkpoint_steps: int | None
+) -> None:
+    settings = replace(SETTINGS, checkpoint_steps=checkpoint_steps)
+    whole = tagger()
+    train(whole, Examples(items()), settings, tmp_path / "whole", seed=1, device="cpu")
+
+    def interrupt(done: int, total: int, loss: float | None) -> None:
+        if done == stop_at:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(tagger(), Examples(items()), settings, tmp_path / "cut", seed=1, device="cpu", progress=interrupt)
+    steps = []
+    resumed = tagger()
+    train(
+        resumed,
+        Examples(items()),
+        settings,
+        tmp_path / "cut",
+        seed=1,
+        device="cpu",
+        progress=lambda done, total, loss: steps.append(done),
+    )
+    if stop_at > (checkpoint_steps or 5):
+        assert steps[0] > 1
+    torch.testing.assert_close(weights(resumed), weights(whole), atol=0, rtol=0)
+
+
+def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
+    for step in (5, 10):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "optimizer.pt").write_bytes(b"state")
+        seal(folder)
+    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    (tmp_path / "checkpoint-10" / "optimizer.pt").unlink()
+    assert newest_checkpoint(tmp_path) == tmp_path / "checkpoint-5"
+
+
+def test_accumulation_gives_the_same_step_as_one_large_batch(tmp_path: Path) -> None:
+    ends = []
+    for batch_size, accumulation in ((8, 1), (2, 4)):
+        made = tagger()
+        torch.nn.Module.eval(made.model)
+        made.model.encoder.dropout.p = 0.0
+        settings = TrainingSettings(
+            max_steps=1, batch_size=batch_size, gradient_accumulation=accumulation, optimizer="sgd", gradient_clip=0.0
+        )
+        train(made, Examples(items(8)), settings, tmp_path / str(accumulation), seed=1, device="cpu")
+        ends.append(weights(made))
+    torch.testing.assert_close(ends[0], ends[1], atol=1e-7, rtol=1e-6)
+    assert (ends[0] - weights(tagger())).abs().max() > 1e-4
+
+
+@pytest.mark.parametrize("objective", ["structural", "topk_weighted", "posterior"])
+def test_a_student_moves_towards_its_teacher(tmp_path: Path, objective: str) -> None:
+    teacher = tagger(seed=5)
+    torch.nn.init.normal_(teacher.model.emission.weight, std=2.0)
+    untagged = [item._replace(tags=None) for item in items()]
+    found = Teacher(teacher, LABELS).knowledge([item.words for item in untagged], k=3)
+    asked = [item._replace(knowledge=lambda k=k: k) for item, k in zip(untagged, found, strict=True)]
+
+    def distance(student: Tagger) -> float:
+        batch = teacher.batcher([item.words for item in untagged])
+        with torch.no_grad():
+            t = teacher.model.eval().distribution(teacher.model(**batch))
+            s = student.model.eval().distribution(student.model(**batch))
+        return float(t.kl(s).mean().detach())
+
+    student = tagger()
+    before = distance(student)
+    settings = TrainingSettings(epochs=25, batch_size=6, learning_rate=2e-2)
+    history = train(
+        student, Examples(asked), settings, tmp_path, seed=1, device="cpu", objective=make_objective(objective)
+    )
+    assert distance(student) < 0.6 * before
+    assert history[-1]["loss"] < history[0]["loss"]
+
+
+def test_a_sentence_without_a_legal_path_is_named(tmp_path: Path) -> None:
+    labels = LabelSet.for_entities(["PER"])
+    made = create(ENCODER, labels)
+    broken = [Example(["w1", "w2"], [labels.id("O"), labels.id("I-PER")], "xx", "s17")]
+    with pytest.raises(DataError, match="xx:s17"):
+        train(made, Examples(broken), TrainingSettings(max_steps=1), tmp_path, seed=1, device="cpu")
+
+
+def test_batches_hold_every_sentence_once_and_are_mixed_anew_each_epoch() -> None:
+    lengths = [1 + i % 13 for i in range(101)]
+    batches = LengthBatches(lengths, ["xx"] * 101, 8, seed=0)
+    first = list(batches)
+    assert sorted(i for batch in first for i in batch) == list(range(101))
+    assert len(first) == len(batches)
+    assert list(batches) == first
+    batches.set_epoch(1)
+    second = list(batches)
+    assert {frozenset(batch) for batch in first} != {frozenset(batch) for batch in second}
+    spread = [max(lengths[i] for i in batch) - min(lengths[i] for i in batch) for batch in first]
+    assert sum(spread) / len(spread) <= 2
+
+
+def test_balance_exponent_zero_draws_languages_equally_often() -> None:
+    languages = ["big"] * 90 + ["small"] * 10
+    batches = LengthBatches([3] * 100, languages, 10, seed=0, balance_exponent=0.0)
+    drawn = [languages[i] for batch in batches for i in batch]
+    assert drawn.count("small") == 50
+    assert len(drawn) == 100
