@@ -1,4 +1,4 @@
-"""What distillation bought: student minus each control, with paired tests, and the verdict in words."""
+"""What distillation bought: student minus each control, with paired tests."""
 
 from __future__ import annotations
 
@@ -124,55 +124,3 @@ def gain_text(gain: Gain) -> str:
         return signed(gain.value)
     low, high = (f"{end:.2f}".replace("-", MINUS) for end in (gain.test.low, gain.test.high))
     return f"{signed(gain.value)} [{low}, {high}]"
-
-
-def verdict(summary: Summary, comparison: Comparison) -> list[str]:
-    """The outcome in words: one sentence a student and scope, made from numbers alone."""
-    titles = {line.key: _in_a_sentence(line) for line in summary.references}
-    sentences = []
-    for student in summary.students:
-        for scope in SCOPES:
-            if scope not in student.means:
-                continue
-            mean, number = student.means[scope], len(summary.languages[scope])
-            deviation = "" if mean.deviation is None else f" ± {mean.deviation:.2f}"
-            opening = (
-                f"{student.key} distillation, {scope} {'language' if number == 1 else 'languages'}"
-                f" ({', '.join(summary.languages[scope])}): {mean.value:.2f}{deviation} {summary.metric_name}"
-            )
-            clauses = _clauses(comparison.of(student.key, scope), titles)
-            sentences.append("; ".join([opening, *clauses]) + ".")
-    return sentences
-
-
-def _clauses(gains: Sequence[Gain], titles: Mapping[str, str]) -> list[str]:
-    above = [g for g in gains if g.test is not None and g.test.is_distinguishable and g.value > 0]
-    below = [g for g in gains if g.test is not None and g.test.is_distinguishable and g.value <= 0]
-    alike = [g for g in gains if g.test is not None and not g.test.is_distinguishable]
-    untested = [g for g in gains if g.test is None]
-    clauses = []
-    if above:
-        clauses.append(_join([f"{gain_text(g)} over {titles[g.reference]}" for g in above]))
-    if below:
-        clauses.append(_join([f"{gain_text(g)} against {titles[g.reference]}" for g in below]))
-    if alike:
-        named = [f"{titles[g.reference]} ({gain_text(g)}, {p_text(g.test.p_value)})" for g in alike if g.test]
-        clauses.append("not distinguishable from " + _join(named))
-    if untested:
-        named = [f"{gain_text(g)} to {titles[g.reference]}" for g in untested]
-        clauses.append("difference " + _join(named) + ", not tested because per-sentence counts are missing")
-    return clauses
-
-
-def _join(parts: Sequence[str]) -> str:
-    return parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]
-
-
-def _in_a_sentence(line: Line) -> str:
-    known = {
-        "baseline": "the baseline",
-        "baseline-matched": "the step-matched baseline",
-        "teachers": "the teachers",
-        "pseudo-labels": "pseudo-labels",
-    }
-    return known.get(line.key, line.key)
