@@ -36,7 +36,7 @@ def breakdowns(summary: Summary, rows: Sequence[ScoreRow]) -> list[Breakdown]:
     by_label = [row for row in rows if row.label != "all" and row.subset == "all" and row.metric == "f1"]
     tables = []
     for what, field, chosen in (
-        (f"{summary.metric_name} by familiarity of the word", "subset", by_subset),
+        (f"{summary.metric_name.capitalize()} by familiarity of the word", "subset", by_subset),
         ("F1 by label", "label", by_label),
     ):
         for scope in SCOPES:

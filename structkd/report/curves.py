@@ -60,7 +60,11 @@ def _picture(name: str, title: str, curves: Mapping[str, Sequence[tuple[float, f
         drawn.append(element("line", x1=_LEFT, x2=_RIGHT, y1=y(tick), y2=y(tick), class_="grid"))
         drawn.append(label(y.tick_text(tick), _LEFT - 6, y(tick) + 4, anchor="end", kind="tick"))
     for tick in x.ticks:
-        drawn.append(label(f"{tick:,.0f}", x(tick), _BOTTOM + 15, anchor="end" if tick else "middle", kind="tick"))
+        drawn.append(
+            label(
+                f"{tick:,.0f}", x(tick), _BOTTOM + 15, anchor="end" if x(tick) > _RIGHT - 15 else "middle", kind="tick"
+            )
+        )
     drawn.append(label("optimiser steps", _RIGHT, _BOTTOM + 30, anchor="end", kind="tick"))
     words = []
     for model, points in curves.items():

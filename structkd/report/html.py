@@ -10,7 +10,7 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from structkd.report.breakdown import Breakdown, breakdowns
+from structkd.report.breakdown import breakdowns
 from structkd.report.curves import curve_panels
 from structkd.report.gains import Comparison, compare, gain_text, p_text
 from structkd.report.plots import Panel, gain_panels, language_panels, seed_panels
@@ -91,8 +91,8 @@ def html_report(record: RunRecord) -> str:
         tables=_tables(summary),
         gains=gain_grid(summary, comparison),
         figures=_figures(summary, comparison, record),
-        breakdowns=[Table(table.title, table.grid, frozenset()) for table in _breakdowns(summary, record)],
-        corpora=[(name, title, summary.sentences[name]) for name, title in summary.corpora.items()],
+        breakdowns=[Table(table.title, table.grid, frozenset()) for table in breakdowns(summary, record.rows)],
+        corpora=[(name, summary.corpora[name], summary.sentences[name]) for name in summary.all_languages],
         notes=notes(summary),
     )
 
@@ -146,7 +146,9 @@ def _cards(summary: Summary, comparison: Comparison) -> list[Card]:
                 if gain.test is not None:
                     kind = "alike" if not gain.test.is_distinguishable else "above" if gain.value > 0 else "below"
                 text = gain_text(gain)
-                if gain.test is not None and kind == "alike":
+                if gain.test is None:
+                    text += ", not tested"
+                elif kind == "alike":
                     text += f", {p_text(gain.test.p_value)}"
                 gains.append((scope, titles[gain.reference], text, kind))
         cards.append(Card(student.key, key_mark(place[student.key]), tuple(numbers), tuple(gains)))
@@ -160,10 +162,6 @@ def _tables(summary: Summary) -> list[Table]:
         for scope in SCOPES
         if summary.languages[scope]
     ]
-
-
-def _breakdowns(summary: Summary, record: RunRecord) -> list[Breakdown]:
-    return breakdowns(summary, record.rows)
 
 
 def _figures(summary: Summary, comparison: Comparison, record: RunRecord) -> list[Figure]:

@@ -37,7 +37,7 @@ def markdown_report(record: RunRecord) -> str:
             parts.append(_table(gains))
         for finer in breakdowns(summary, record.rows):
             parts += [f"### {finer.title}", _table(finer.grid)]
-        corpora = [[name, title, f"{summary.sentences[name]:,}"] for name, title in summary.corpora.items()]
+        corpora = [[name, summary.corpora[name], f"{summary.sentences[name]:,}"] for name in summary.all_languages]
         parts += ["## Corpora", _table([["language", "corpus", "sentences"], *corpora])]
         parts += ["## How these numbers were made", _items(notes(summary))]
     if record.recipe:

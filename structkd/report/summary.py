@@ -28,7 +28,6 @@ class Cell:
         low: lower end of the 95% interval over sentences, the mean of the seeds' ends; None for macro averages.
         high: upper end.
         by_seed: seed -> percent.
-        model: the one model behind the cell, where there is only one.
     """
 
     value: float
@@ -36,7 +35,6 @@ class Cell:
     low: float | None
     high: float | None
     by_seed: Mapping[int | None, float]
-    model: str | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +90,11 @@ class Summary:
         """What students are compared with: baselines, controls, then the teachers."""
         controls = tuple(line for line in self.lines if line.role in ("baseline", "control"))
         return controls + tuple(line for line in self.lines if line.role == "teacher")
+
+    @property
+    def all_languages(self) -> tuple[str, ...]:
+        """Seen languages, then unseen ones."""
+        return tuple(dict.fromkeys(language for scope in SCOPES for language in self.languages[scope]))
 
     @property
     def metric_name(self) -> str:
@@ -195,7 +198,6 @@ def _cell(rows: Sequence[ScoreRow]) -> Cell:
         low=float(np.mean([row.low for row in rows])),
         high=float(np.mean([row.high for row in rows])),
         by_seed=by_seed,
-        model=rows[0].model if len(rows) == 1 else None,
     )
 
 

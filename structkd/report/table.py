@@ -27,7 +27,7 @@ def text_table(rows: Sequence[ScoreRow], models: Sequence[ModelCounts] = (), *, 
     if summary is None:
         return "No scores yet."
     number = f", mean ± standard deviation over {summary.seeds} seeds" if summary.seeds > 1 else ", one seed"
-    parts = [f"{summary.metric_name[0].upper()}{summary.metric_name[1:]} in percent on {summary.split} sets{number}"]
+    parts = [f"{summary.metric_name.capitalize()} in percent on {summary.split} sets{number}"]
     for scope in SCOPES:
         if not summary.languages[scope]:
             continue

@@ -35,8 +35,8 @@ def overview(summary: Summary, comparison: Comparison) -> list[str]:
             clauses.append(f"{told} {_in_a_sentence(reference)}")
         outcome = "; ".join(clauses) if clauses else "no baseline or control to compare with"
         sentences.append(
-            f"On {scope} languages, of {len(students)} objectives: {outcome}. The highest mean is that of {best.key},"
-            f" {best.means[scope].value:.2f} {summary.metric_name} (picked by this very score)."
+            f"On the {scope} languages, of {len(students)} objectives: {outcome}. The highest mean is that of"
+            f" {best.key}, {best.means[scope].value:.2f} {summary.metric_name} (picked by this very score)."
         )
     return sentences
 
@@ -52,7 +52,7 @@ def verdict(summary: Summary, comparison: Comparison) -> list[str]:
             mean, number = student.means[scope], len(summary.languages[scope])
             deviation = "" if mean.deviation is None else f" ± {mean.deviation:.2f}"
             opening = (
-                f"On {scope} {'language' if number == 1 else 'languages'} ({', '.join(summary.languages[scope])}),"
+                f"On the {scope} {'language' if number == 1 else 'languages'} ({', '.join(summary.languages[scope])}),"
                 f" {student.key} distillation scores {mean.value:.2f}{deviation} {summary.metric_name}"
             )
             clauses = _clauses(comparison.of(student.key, scope), titles)

@@ -48,7 +48,7 @@ def test_words_follow_the_tests(invented: SimpleNamespace) -> None:
     summary = summarise(invented.rows(models))
     assert summary is not None
     seen, unseen = verdict(summary, compare(summary, models))
-    assert seen.startswith("On seen languages (en, fr, pt, sk), structural distillation scores ")
+    assert seen.startswith("On the seen languages (en, fr, pt, sk), structural distillation scores ")
     assert "over the baseline" in seen
     assert "not distinguishable from pseudo-labels (" in seen
     assert "over the baseline" in unseen

@@ -172,6 +172,6 @@ def test_entity_runs_are_reported_by_f1(tmp_path: Path) -> None:
         rows += score_counts(counts, **facts, language="en", corpus="Toy", split="test", seen=True)
     (tmp_path / "scores.json").write_text(json.dumps([row.to_dict() for row in rows]), encoding="utf-8")
     page = page_of(tmp_path)
-    assert "On seen language (en), structural distillation scores 100.00 F1" in page
+    assert "On the seen language (en), structural distillation scores 100.00 F1" in page
     assert "named entities, strict spans" in page
     assert "F1 by label, seen languages" in page
