@@ -118,7 +118,7 @@ class _Directional(Function):
     @staticmethod
     def forward(ctx: Any, backend: Backend, *args: Tensor | None) -> Any:
         ctx.name = backend.name
-        p = Potentials._make(args[:5])  # type: ignore[arg-type]
+        p = Potentials._make(args[:5])
         return backend.directional(p, args[5], args[6])
 
     @staticmethod
