@@ -103,3 +103,20 @@ def test_a_card_reads_its_real_corpus(name, real_data: Path):
     assert len(few) == 100
     tags = {tag for sentence in few for tag in sentence.tags or ()}
     assert ("NOUN" in tags) if card.task == "pos" else ("B-PER" in tags)
+
+
+def test_the_quickstart_reads_every_part_of_the_sample_that_it_names():
+    recipe = load_recipe("sample/quickstart")
+    untagged = recipe.corpus.untagged
+    assert isinstance(untagged, dict)
+    parts = [
+        (card.language, card.corpus, part)
+        for card in recipe.teachers
+        for part in (card.corpus.train, card.corpus.dev, card.corpus.test, untagged[card.language])
+    ]
+    parts += [(unseen.language, unseen.corpus, unseen.corpus.test) for unseen in recipe.unseen]
+    for language, corpus, part in parts:
+        assert part is not None
+        sentences = read(part, language=language, format=corpus.format, tag_column=corpus.tag_column)
+        assert sentences
+        assert all((sentence.tags is None) == (part == "untagged") for sentence in sentences)
