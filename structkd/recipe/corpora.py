@@ -44,6 +44,9 @@ class CorporaSpec(Spec):
         description="text without tags for the student; rest: the other training sentences; none; or a path (for "
         "sample corpora a part) for each language",
     )
+    untagged_limit: Count | None = Field(
+        None, description="evenly spaced untagged sentences for each language; null: all"
+    )
 
 
 class EntityLabels(Spec):

@@ -136,15 +136,14 @@ def _read_location(
 def _untagged(
     recipe: Recipe, corpus: CorpusSpec, language: str, rest: list[Sentence], root: Path | None
 ) -> list[Sentence]:
-    wanted = recipe.corpus.untagged
-    if wanted == "none":
+    wanted, found = recipe.corpus.untagged, rest
+    if wanted == "none" or (wanted != "rest" and language not in wanted):
         return []
-    if wanted == "rest":
-        return [sentence.without_tags() for sentence in rest]
-    if language not in wanted:
-        return []
-    if corpus.format in ("sample", "hub"):
-        found = _read_location(corpus, wanted[language], language, None, root)
-    else:
-        found = read(wanted[language], language=language, root=root, word_column=None, tag_column="none")
+    if wanted != "rest":
+        if corpus.format in ("sample", "hub"):
+            found = _read_location(corpus, wanted[language], language, None, root)
+        else:
+            found = read(wanted[language], language=language, root=root, tag_column="none")
+    if recipe.corpus.untagged_limit is not None:
+        found, _ = evenly_spaced(found, recipe.corpus.untagged_limit)
     return [sentence.without_tags() for sentence in found]

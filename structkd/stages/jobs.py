@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from types import TracebackType
 from typing import Any, Protocol
 
 from structkd.errors import StructKDError
@@ -70,51 +71,74 @@ class Silence:
     def finished(self, title: str) -> None: ...
 
 
-def run_jobs(stage: str, jobs: Iterable[Job], context: Context, *, workers: int, display: Display) -> None:
-    """Run the jobs whose results are not up to date.
+class JobRunner:
+    """Runs jobs one after the other or in parallel processes, which live as long as the runner.
 
     Args:
         workers: processes; 1 runs everything in this one.
-
-    Raises:
-        StructKDError: of the first job that failed; the other processes are ended, finished results stay.
+        display: where progress is shown.
     """
-    wanted = list(jobs)
-    todo = [job for job in wanted if not job.is_done(context)]
-    display.stage(stage, len(wanted), len(wanted) - len(todo))
-    if workers <= 1 or len(todo) <= 1:
-        for job in todo:
-            with _forced(context.backend):
-                job.run(context, partial(display.progress, job.title))
-            display.finished(job.title)
-        return
-    _run_in_processes(todo, context, min(workers, len(todo)), display)
 
+    def __init__(self, workers: int, display: Display) -> None:
+        self.workers = workers
+        self.display = display
+        self._pool: ProcessPoolExecutor | None = None
+        self._messages: Any = None
+        self._stop = threading.Event()
+        self._before: set[Any] = set()
 
-def _run_in_processes(jobs: list[Job], context: Context, workers: int, display: Display) -> None:
-    spawn = multiprocessing.get_context("spawn")
-    messages: Any = spawn.Queue()
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    stop = threading.Event()
-    relay = threading.Thread(target=_relay, args=(messages, display, stop), daemon=True)
-    relay.start()
-    before = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, mp_context=spawn, initializer=_start_worker, initargs=(messages, threads))
-    try:
-        futures = [pool.submit(_work, job, context) for job in jobs]
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in done:
-            future.result()
-    except BrokenProcessPool as error:
-        raise StructKDError("a worker process was ended from outside (out of memory?); run again to go on") from error
-    finally:
-        # A worker ignores Ctrl-C; after a failure there is no reason to wait for what it is doing.
-        if any(not future.done() for future in futures):
-            for child in set(multiprocessing.active_children()) - before:
+    def __enter__(self) -> JobRunner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pool is None:
+            return
+        if error is not None:
+            # Workers ignore Ctrl-C; after a failure there is no reason to wait for what they are doing.
+            for child in set(multiprocessing.active_children()) - self._before:
                 child.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-        stop.set()
-        relay.join()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._stop.set()
+        self._relay.join()
+
+    def run(self, stage: str, jobs: Iterable[Job], context: Context) -> None:
+        """Run the jobs of a stage whose results are not up to date.
+
+        Raises:
+            StructKDError: of the first job that failed; finished results stay.
+        """
+        wanted = list(jobs)
+        todo = [job for job in wanted if not job.is_done(context)]
+        self.display.stage(stage, len(wanted), len(wanted) - len(todo))
+        if self.workers <= 1 or (len(todo) <= 1 and self._pool is None):
+            for job in todo:
+                with _forced(context.backend):
+                    job.run(context, partial(self.display.progress, job.title))
+                self.display.finished(job.title)
+            return
+        try:
+            futures = [self._started().submit(_work, job, context) for job in todo]
+            for future in wait(futures, return_when=FIRST_EXCEPTION).done:
+                future.result()
+        except BrokenProcessPool as error:
+            raise StructKDError(
+                "a worker process was ended from outside (out of memory?); run again to go on"
+            ) from error
+
+    def _started(self) -> ProcessPoolExecutor:
+        if self._pool is None:
+            spawn = multiprocessing.get_context("spawn")
+            self._messages = spawn.Queue()
+            self._before = set(multiprocessing.active_children())
+            self._relay = threading.Thread(target=_relay, args=(self._messages, self.display, self._stop), daemon=True)
+            self._relay.start()
+            threads = max(1, (os.cpu_count() or 1) // self.workers)
+            self._pool = ProcessPoolExecutor(
+                self.workers, mp_context=spawn, initializer=_start_worker, initargs=(self._messages, threads)
+            )
+        return self._pool
 
 
 def _relay(messages: Any, display: Display, stop: threading.Event) -> None:

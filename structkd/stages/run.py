@@ -12,7 +12,7 @@ from structkd.stages.directory import RunDirectory, write_environment
 from structkd.stages.distill import DistillJob, distill_jobs
 from structkd.stages.evaluate import EvaluateJob, evaluate_jobs, write_scores
 from structkd.stages.extract import ExtractJob, extract_jobs
-from structkd.stages.jobs import Context, Display, Silence, run_jobs
+from structkd.stages.jobs import Context, Display, JobRunner, Silence
 from structkd.stages.teach import TeachJob, teach_jobs
 from structkd.storage import lock, write_atomic
 
@@ -68,7 +68,6 @@ def run(
     Raises:
         DataError, IntegrityError: as the stages say.
     """
-    shown = display or Silence()
     directory = RunDirectory(runs / recipe.name)
     directory.path.mkdir(parents=True, exist_ok=True)
     with lock(directory.path):
@@ -76,11 +75,12 @@ def run(
         write_atomic(directory.recipe, dump_recipe(recipe))
         write_environment(directory)
         context = Context(recipe, directory, device, backend)
-        for stage in STAGES[: STAGES.index(until) + 1]:
-            if stage == "report":
-                write_report(directory.path)
-                continue
-            run_jobs(stage, getattr(plan, stage), context, workers=workers, display=shown)
-            if stage == "evaluate":
-                write_scores(context, plan.corpora, plan.evaluate)
+        with JobRunner(workers, display or Silence()) as runner:
+            for stage in STAGES[: STAGES.index(until) + 1]:
+                if stage == "report":
+                    write_report(directory.path)
+                    continue
+                runner.run(stage, getattr(plan, stage), context)
+                if stage == "evaluate":
+                    write_scores(context, plan.corpora, plan.evaluate)
     return directory
