@@ -23,7 +23,7 @@ def every_sentence(task: str) -> list[Sentence]:
 
 def test_the_sentences_are_the_same_on_every_machine() -> None:
     written = [field for task in TASKS for s in every_sentence(task) for field in (*s.words, *(s.tags or ()), s.id)]
-    assert token_fingerprint(written) == "68670a2d36c0617d"
+    assert token_fingerprint(written) == "bd48f68e79daf7be"
 
 
 def test_every_language_has_its_splits_in_full() -> None:
