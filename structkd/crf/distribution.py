@@ -256,9 +256,7 @@ class LinearChainCRF:
 
     def score(self, tags: Tensor) -> Tensor:
         """Unnormalised scores of paths: [B, T] -> [B], [B, k, T] -> [B, k]. See ``log_prob`` for the tags."""
-        paths = self._paths(tags)
-        scores.check_tags(paths, self._p.lengths, self.num_tags)
-        found = autograd.path_scores(self._p, paths)
+        found = autograd.path_scores(self._p, self._paths(tags))
         return found if tags.dim() == 3 else found[:, 0]
 
     def log_prob(self, tags: Tensor) -> Tensor:

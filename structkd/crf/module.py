@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from structkd.crf.distribution import LinearChainCRF
-from structkd.kernels import scores
+from structkd.kernels import scores, select
 from structkd.labels.transitions import LegalTransitions
 
 _REDUCTIONS = ("none", "sum", "mean", "token_mean")
@@ -170,7 +170,7 @@ class CRF(nn.Module):
             mask = None if mask is None else mask.transpose(0, 1)
         lengths = order = positions = None
         if mask is not None:
-            lengths, order = _compact(mask.bool())
+            lengths, order = self._compact(mask)
         if lengths is not None and order is not None:
             emissions = emissions.gather(1, order[..., None].expand_as(emissions))
             positions = torch.where(scores.within(lengths, order.shape[1]), order, -1)
@@ -196,21 +196,18 @@ class CRF(nn.Module):
                     f"the first two dimensions of emissions and {name} must match, "
                     f"got {tuple(emissions.shape[:2])} and {tuple(x.shape)}"
                 )
-        if mask is not None and not self.allow_masked_first:
-            first = mask[:, 0] if self.batch_first else mask[0]
-            if not first.all():
-                raise ValueError(
-                    "mask of the first timestep must all be on "
-                    "(or CRF(..., allow_masked_first=True), which moves the kept steps together)"
-                )
 
-
-def _compact(mask: Tensor) -> tuple[Tensor, Tensor | None]:
-    """Lengths [B], and the order [B, T] that moves the kept steps to the front; None if they are there already."""
-    lengths = mask.sum(1)
-    empty = (lengths == 0).nonzero()[:, 0].tolist()
-    if empty:
-        raise ValueError(f"mask keeps no step of sentence {', '.join(map(str, empty))}: every sentence needs one")
-    if not (mask[:, 1:] & ~mask[:, :-1]).any():
-        return lengths, None
-    return lengths, torch.argsort(~mask, dim=1, stable=True)
+    def _compact(self, mask: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Lengths [B], and the order [B, T] that moves the kept steps to the front; None if they are there already."""
+        if mask.dtype != torch.bool:
+            mask = mask.bool()
+        facts = select(mask.device).read_mask(mask)
+        if facts.first_off and not self.allow_masked_first:
+            raise ValueError(
+                "mask of the first timestep must all be on "
+                "(or CRF(..., allow_masked_first=True), which moves the kept steps together)"
+            )
+        if facts.empty:
+            empty = ", ".join(str(b) for b in (facts.lengths == 0).nonzero()[:, 0].tolist())
+            raise ValueError(f"mask keeps no step of sentence {empty}: every sentence needs one")
+        return facts.lengths, torch.argsort(~mask, dim=1, stable=True) if facts.holes else None

@@ -45,7 +45,7 @@ def negative_log_likelihood(p: Potentials, tags: Tensor) -> Tensor:
     """log Z - score(tags [B, T]) [B] as one node; +inf, with gradient 0, where the path is -1 or no path is legal."""
     backend = select(p.emissions.device)
     if backend.differentiable:
-        scores.check_tags(tags[:, None], p.lengths, p.emissions.shape[2])
+        backend.check_tags(p, tags[:, None])
         wide = p.double()
         log_z = backend.log_partition(wide)
         absent = torch.isneginf(log_z) | (tags[:, 0] < 0)
@@ -57,8 +57,13 @@ def negative_log_likelihood(p: Potentials, tags: Tensor) -> Tensor:
 
 
 def path_scores(p: Potentials, tags: Tensor) -> Tensor:
-    """Scores [B, k] of paths [B, k, T]."""
+    """Scores [B, k] of paths [B, k, T]; ValueError for tags that are no path."""
     backend = select(p.emissions.device)
+    backend.check_tags(p, tags)
+    return _path_scores(backend, p, tags)
+
+
+def _path_scores(backend: Backend, p: Potentials, tags: Tensor) -> Tensor:
     if backend.differentiable or not _needs_graph(*p):
         return backend.path_scores(p, tags)
     return _PathScores.apply(backend, tags, p.lengths, *p[:4])
@@ -159,7 +164,7 @@ class _PathCounts(Function):
     @staticmethod
     def backward(ctx: Any, *direction: Tensor) -> Any:
         tags, lengths = ctx.saved_tensors
-        score = path_scores(Potentials._make((*direction, lengths)), tags)
+        score = _path_scores(ctx.backend, Potentials._make((*direction, lengths)), tags)
         # A path of -1 has no counts, whatever its score.
         return None, None, None, torch.where(tags[..., 0] >= 0, score, 0), None, None, None, None
 

@@ -23,10 +23,17 @@ def _torch() -> Backend:
     return Scaled()
 
 
-# A new backend is one file and one row here.
+def _cpu() -> Backend:
+    from structkd.kernels.native import Native
+
+    return Native()
+
+
+# A new backend is one file, one function above and one row here ("triton" goes below "cpu").
 _TABLE: dict[str, Callable[[], Backend]] = {
     "reference": _reference,
     "torch": _torch,
+    "cpu": _cpu,
 }
 #: Which backends may answer where none is forced, best first.
 _PREFERENCE = {"cpu": ("cpu", "torch"), "cuda": ("triton", "torch")}

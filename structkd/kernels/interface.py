@@ -64,6 +64,15 @@ class Paths(NamedTuple):
     scores: Tensor  # [B, k]
 
 
+class MaskFacts(NamedTuple):
+    """What a mask [B, T] says."""
+
+    lengths: Tensor  # [B] int64, the number of steps kept
+    holes: bool  # in some sentence the kept steps are not the first ones
+    first_off: bool  # in some sentence the first step is off
+    empty: bool  # some sentence keeps no step
+
+
 class Backend:
     """One way to compute. The score of given paths needs no dynamic programme, so every backend inherits it."""
 
@@ -114,7 +123,7 @@ class Backend:
 
     def negative_log_likelihood(self, p: Potentials, tags: Tensor) -> Expectations:
         """log Z - score(tags [B, T]) and its derivatives in one go; ValueError for tags that are no path."""
-        scores.check_tags(tags[:, None], p.lengths, p.emissions.shape[2])
+        self.check_tags(p, tags[:, None])
         wide = p.double()  # the difference of two large scores
         z, marginals, pairs = self.expectations(wide, edges=False)
         gold = self.path_scores(wide, tags[:, None])[:, 0]
@@ -126,6 +135,10 @@ class Backend:
         pairs = pairs * live.view(-1, *[1] * (pairs.dim() - 1)) - pair_counts
         dtype = p.emissions.dtype
         return Expectations(nll.to(dtype), marginals.to(dtype), pairs.to(dtype))
+
+    def check_tags(self, p: Potentials, tags: Tensor) -> None:
+        """Raise ValueError unless each of tags [B, k, T] is a path, or -1 at every step."""
+        scores.check_tags(tags, p.lengths, p.emissions.shape[2])
 
     def path_scores(self, p: Potentials, tags: Tensor) -> Tensor:
         """Unnormalised scores [B, k] of paths [B, k, T]; -inf for a path of -1."""
@@ -142,3 +155,10 @@ class Backend:
     def weigh(self, weights: Tensor, unary: Tensor, pairs: Tensor | None, p: Potentials) -> tuple[Tensor | None, ...]:
         """weights [B] times expectations, summed into the shapes of emissions, transitions, start and end."""
         return scores.weigh(weights, unary, pairs, p)
+
+    def read_mask(self, mask: Tensor) -> MaskFacts:
+        """Lengths of a mask [B, T] of bools, and what is unusual about it."""
+        lengths = mask.sum(1)
+        first_off = not bool(mask[:, 0].all())
+        holes = first_off or bool((mask[:, 1:] & ~mask[:, :-1]).any())
+        return MaskFacts(lengths, holes, first_off, first_off and bool((lengths == 0).any()))

@@ -1,0 +1,351 @@
+/* The entries that Python calls: choice of the instruction set, memory, threads over sentences. */
+#include "structkd.h"
+
+#include "scores.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define OUT_OF_MEMORY (-2)
+
+/* ---- memory ---- */
+
+/* One block that is used again by later calls (fresh pages cost more than the kernels on them), and, where it is too
+ * small, extra blocks that live as long as one sentence. */
+struct arena {
+    char *block;
+    size_t size, used;
+    void *extra; /* list of further blocks; each starts with the address of the next */
+    size_t wanted;
+};
+
+enum { POOL = 64, ALIGNMENT = 64 };
+static const size_t KEPT = (size_t)64 << 20; /* larger blocks are given back */
+/* Blocks that wait for the next call. A slot is emptied and filled in one atomic step, so a forked child cannot
+ * inherit a lock. */
+static _Atomic(struct arena *) pool[POOL];
+
+double *arena_take(arena *memory, int64_t doubles) {
+    size_t bytes = ((size_t)doubles * sizeof(double) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    memory->wanted += bytes;
+    if (memory->used + bytes <= memory->size) {
+        char *piece = memory->block + memory->used;
+        memory->used += bytes;
+        return (double *)piece;
+    }
+    char *extra = aligned_alloc(ALIGNMENT, ALIGNMENT + bytes);
+    if (!extra) return NULL;
+    *(void **)extra = memory->extra;
+    memory->extra = extra;
+    return (double *)(extra + ALIGNMENT);
+}
+
+/* Ready for the next sentence, with a block large enough for one like the last. */
+static void arena_clear(arena *memory) {
+    while (memory->extra) {
+        void *next = *(void **)memory->extra;
+        free(memory->extra);
+        memory->extra = next;
+    }
+    if (memory->wanted > memory->size) {
+        char *larger = aligned_alloc(ALIGNMENT, memory->wanted);
+        if (larger) {
+            free(memory->block);
+            memory->block = larger;
+            memory->size = memory->wanted;
+        }
+    }
+    memory->used = memory->wanted = 0;
+}
+
+static arena *arena_borrow(void) {
+    for (int i = 0; i < POOL; i++) {
+        arena *memory = atomic_exchange(&pool[i], NULL);
+        if (memory) return memory;
+    }
+    return calloc(1, sizeof(arena));
+}
+
+static void arena_return(arena *memory) {
+    arena_clear(memory);
+    if (memory->size <= KEPT)
+        for (int i = 0; i < POOL; i++) {
+            arena *none = NULL;
+            if (atomic_compare_exchange_strong(&pool[i], &none, memory)) return;
+        }
+    free(memory->block);
+    free(memory);
+}
+
+/* ---- instruction sets ---- */
+
+static const instruction_set *widest(void) {
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return &structkd_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &structkd_avx2;
+#endif
+    return &structkd_base;
+}
+
+static const instruction_set *forced; /* by tests */
+
+static const instruction_set *instructions(int64_t tags) {
+    static const instruction_set *best;
+    if (forced) return forced;
+    if (!best) best = widest();
+#if defined(__x86_64__)
+    /* Eight lanes do not pay where they are mostly padding. */
+    if (best == &structkd_avx512 && (tags + 3) / 4 % 2 && tags < 13) return &structkd_avx2;
+#endif
+    return best;
+}
+
+/* Uses the named instruction set from now on, or the best one for NULL. Returns 0 if this processor has it. */
+EXPORT int structkd_force(const char *name) {
+    const instruction_set *all[] = {&structkd_base,
+#if defined(__x86_64__)
+                                    &structkd_avx2, &structkd_avx512
+#endif
+    };
+    forced = NULL;
+    if (!name) return 0;
+    for (size_t i = 0; i < sizeof(all) / sizeof(*all); i++)
+        if (strcmp(name, all[i]->name) == 0 && all[i]->lanes <= widest()->lanes) forced = all[i];
+    return forced ? 0 : -1;
+}
+
+EXPORT const char *structkd_instructions(void) {
+    return widest()->name;
+}
+
+/* ---- threads ---- */
+
+typedef struct {
+    const request *r;
+    operation run;
+    atomic_llong next;
+    atomic_int failed;
+} work;
+
+static void *worker(void *argument) {
+    work *w = argument;
+    arena *memory = arena_borrow();
+    if (!memory) {
+        atomic_store(&w->failed, 1);
+        return NULL;
+    }
+    for (;;) {
+        int64_t b = atomic_fetch_add(&w->next, 1);
+        if (b >= w->r->p.batch) break;
+        if (w->run(w->r, b, memory)) atomic_store(&w->failed, 1);
+        arena_clear(memory);
+    }
+    arena_return(memory);
+    return NULL;
+}
+
+/* Runs an operation on every sentence. A thread is started (some 20 us) only for more work than that. */
+static int for_each_sentence(const request *r, operation run) {
+    enum { MOST = 64, WORTH = 200000 };
+    work w = {.r = r, .run = run};
+    double steps = (double)r->p.batch * (double)r->p.length * (double)r->p.tags * (double)r->width;
+    int64_t threads = (int64_t)(steps / WORTH) + 1;
+    if (threads > r->p.threads) threads = r->p.threads;
+    if (threads > r->p.batch) threads = r->p.batch;
+    if (threads > MOST) threads = MOST;
+    pthread_t started[MOST];
+    int64_t running = 0;
+    while (running < threads - 1 && pthread_create(&started[running], NULL, worker, &w) == 0) running++;
+    worker(&w);
+    while (running > 0) pthread_join(started[--running], NULL);
+    return atomic_load(&w.failed) ? OUT_OF_MEMORY : -1;
+}
+
+/* ---- entries: they return -1, or OUT_OF_MEMORY, or the number of the first sentence whose tags are no path ---- */
+
+static int64_t run(request *r, operation (*choose)(const instruction_set *), int max_plus) {
+    const potentials *p = &r->p;
+    const instruction_set *set = instructions(p->tags);
+    r->width = (p->tags + set->lanes - 1) / set->lanes * set->lanes;
+    if (p->transitions_b || p->transitions_t || p->length < 2) return for_each_sentence(r, choose(set));
+    arena *memory = arena_borrow();
+    double *step = memory ? arena_take(memory, p->tags * r->width) : NULL;
+    double *back = memory ? arena_take(memory, p->tags * r->width) : NULL;
+    int64_t status = OUT_OF_MEMORY;
+    if (step && back) {
+        if (max_plus) {
+            set->pad(step, back, r, 0);
+            r->score = step, r->score_back = back;
+        } else {
+            r->lift = set->matrix(step, back, p->transitions, 0, p->tags, r->width, p->wide);
+            r->step = step, r->back = back;
+        }
+        status = for_each_sentence(r, choose(set));
+    }
+    if (memory) arena_return(memory);
+    return status;
+}
+
+static operation the_expectations(const instruction_set *set) { return set->expectations; }
+static operation the_directional(const instruction_set *set) { return set->directional; }
+static operation the_topk(const instruction_set *set) { return set->topk; }
+static operation the_sample(const instruction_set *set) { return set->sample; }
+
+EXPORT int64_t structkd_check_paths(const potentials *p, const int64_t *tags, int64_t k) {
+    for (int64_t b = 0; b < p->batch; b++)
+        for (int64_t i = 0; i < k; i++)
+            if (is_path(p, b, tags + (b * k + i) * p->length) < 0) return b;
+    return -1;
+}
+
+EXPORT int64_t structkd_expectations(const potentials *p, const int64_t *tags, void *value, void *marginals,
+                                     void *counts, int64_t edges) {
+    if (tags) {
+        int64_t bad = structkd_check_paths(p, tags, 1);
+        if (bad >= 0) return bad;
+    }
+    request r = {.p = *p, .tags = tags, .value = value, .marginals = marginals, .counts = counts, .edges = edges};
+    return run(&r, the_expectations, 0);
+}
+
+EXPORT int64_t structkd_directional(const potentials *p, const void *unary, const void *pairs,
+                                    int64_t pairs_by_position, void *marginals, void *counts, int64_t edges) {
+    request r = {.p = *p, .unary = unary, .pairs = pairs, .pairs_by_position = pairs_by_position,
+                 .marginals = marginals, .counts = counts, .edges = edges};
+    return run(&r, the_directional, 0);
+}
+
+EXPORT int64_t structkd_topk(const potentials *p, int64_t k, int64_t *paths, void *scores) {
+    request r = {.p = *p, .k = k, .paths = paths, .value = scores};
+    return run(&r, the_topk, 1);
+}
+
+EXPORT int64_t structkd_sample(const potentials *p, const double *uniforms, int64_t k, int64_t *paths) {
+    request r = {.p = *p, .k = k, .uniforms = uniforms, .paths = paths};
+    return run(&r, the_sample, 0);
+}
+
+EXPORT int64_t structkd_path_scores(const potentials *p, const int64_t *tags, int64_t k, void *scores) {
+    for (int64_t i = 0; i < p->batch * k; i++) {
+        const int64_t *path = tags + i * p->length;
+        put(scores, i, path[0] < 0 ? -INFINITY : path_score(p, i / k, path), p->wide);
+    }
+    return -1;
+}
+
+/* ---- expectations of somebody else ---- */
+
+/* mass * potential, 0 where there is no mass */
+static double term(double mass, double potential) {
+    return mass == 0 ? 0 : mass * potential;
+}
+
+EXPORT int64_t structkd_expected_score(const potentials *p, const void *marginals, const void *pairs,
+                                       int64_t by_position, void *scores) {
+    int64_t tags = p->tags, wide = p->wide;
+    for (int64_t b = 0; b < p->batch; b++) {
+        int64_t n = p->lengths[b], first = b * p->length * tags, last = first + (n - 1) * tags;
+        double total = 0;
+        for (int64_t c = 0; c < tags; c++) {
+            total += term(at(marginals, first + c, wide), at(p->start, b * p->start_b + c, wide));
+            total += term(at(marginals, last + c, wide), at(p->end, b * p->end_b + c, wide));
+        }
+        for (int64_t t = 0; t < n; t++)
+            for (int64_t c = 0; c < tags; c++)
+                total += term(at(marginals, first + t * tags + c, wide),
+                              at(p->emissions, b * p->emissions_b + t * p->emissions_t + c, wide));
+        for (int64_t t = 0; pairs && t < (by_position ? n - 1 : 1); t++) {
+            int64_t from = by_position ? (b * (p->length - 1) + t) * tags * tags : b * tags * tags;
+            int64_t to = b * p->transitions_b + t * p->transitions_t;
+            for (int64_t i = 0; i < tags * tags; i++)
+                total += term(at(pairs, from + i, wide), at(p->transitions, to + i, wide));
+        }
+        put(scores, b, total, wide);
+    }
+    return -1;
+}
+
+/* weights [B] times expectations, in the shapes of the potentials: summed over the sentences that share them. */
+EXPORT int64_t structkd_weigh(const potentials *p, const void *weights, int64_t weights_b, const void *unary,
+                              const void *pairs, void *emissions, void *transitions, void *start, void *end) {
+    int64_t tags = p->tags, wide = p->wide, size = tags * tags * (p->transitions_t ? p->length - 1 : 1);
+    int64_t shared = tags * (2 + (p->transitions_b ? 0 : tags));
+    double *sums = calloc((size_t)shared, sizeof(double)), *pair_sums = sums + 2 * tags;
+    if (!sums) return OUT_OF_MEMORY;
+    for (int64_t b = 0; b < p->batch; b++) {
+        int64_t n = p->lengths[b], from = b * p->length * tags, last = from + (n - 1) * tags;
+        double w = at(weights, b * weights_b, wide);
+        if (wide) {
+            const double *in = (const double *)unary + from;
+            double *out = (double *)emissions + from;
+            for (int64_t i = 0; i < n * tags; i++) out[i] = w * in[i];
+            for (int64_t i = n * tags; i < p->length * tags; i++) out[i] = 0;
+            for (int64_t i = 0; pairs && !p->transitions_b && i < size; i++)
+                pair_sums[i] += w * ((const double *)pairs)[b * size + i];
+        } else {
+            const float *in = (const float *)unary + from;
+            float *out = (float *)emissions + from, v = (float)w;
+            for (int64_t i = 0; i < n * tags; i++) out[i] = v * in[i];
+            for (int64_t i = n * tags; i < p->length * tags; i++) out[i] = 0;
+            for (int64_t i = 0; pairs && !p->transitions_b && i < size; i++)
+                pair_sums[i] += w * (double)((const float *)pairs)[b * size + i];
+        }
+        for (int64_t i = 0; pairs && p->transitions_b && i < size; i++)
+            put(transitions, b * size + i, w * at(pairs, b * size + i, wide), wide);
+        for (int64_t c = 0; c < tags; c++) {
+            double first = w * at(unary, from + c, wide), final = w * at(unary, last + c, wide);
+            if (p->start_b)
+                put(start, b * tags + c, first, wide);
+            else
+                sums[c] += first;
+            if (p->end_b)
+                put(end, b * tags + c, final, wide);
+            else
+                sums[tags + c] += final;
+        }
+    }
+    for (int64_t c = 0; c < tags; c++) {
+        if (!p->start_b) put(start, c, sums[c], wide);
+        if (!p->end_b) put(end, c, sums[tags + c], wide);
+    }
+    for (int64_t i = 0; pairs && !p->transitions_b && i < size; i++) put(transitions, i, pair_sums[i], wide);
+    free(sums);
+    return -1;
+}
+
+/* ---- masks ---- */
+
+enum { HOLES = 1, FIRST_OFF = 2, EMPTY = 4 };
+
+/* Lengths of a mask [B, T] of bytes, and what is unusual about it. */
+EXPORT int64_t structkd_mask(const uint8_t *mask, int64_t mask_b, int64_t mask_t, int64_t batch, int64_t length,
+                             int64_t *lengths) {
+    int64_t found = 0;
+    for (int64_t b = 0; b < batch; b++) {
+        const uint8_t *row = mask + b * mask_b;
+        int64_t n = 0, last = -1;
+        for (int64_t t = 0; t < length; t++)
+            if (row[t * mask_t]) n++, last = t;
+        lengths[b] = n;
+        if (n == 0)
+            found |= EMPTY | FIRST_OFF;
+        else if (!row[0])
+            found |= FIRST_OFF | HOLES;
+        else if (last != n - 1)
+            found |= HOLES;
+    }
+    return found;
+}
+
+/* Built and installed like a Python extension, but loaded with ctypes: of Python only these two names are used. */
+extern void *PyExc_ImportError;
+extern void PyErr_SetString(void *type, const char *message);
+
+EXPORT void *PyInit__cpu(void) {
+    PyErr_SetString(PyExc_ImportError, "structkd.kernels._cpu is loaded by structkd.kernels.native, not imported");
+    return NULL;
+}

@@ -1,0 +1,228 @@
+/* A vector of LANES doubles, and the few things the kernels do with it. Included after LANES is defined.
+ *
+ * Rows in scratch memory are padded to whole vectors and aligned, so there are no loose ends anywhere else.
+ */
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline, unused))
+typedef double vec __attribute__((vector_size(8 * LANES), may_alias));
+typedef int64_t bits __attribute__((vector_size(8 * LANES), may_alias));
+#else
+#error "the cpu backend needs the vector extensions of GCC or Clang"
+#endif
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+INLINE vec splat(double x) {
+    return x - (vec){0};
+}
+
+INLINE vec vmax(vec a, vec b) {
+#if LANES == 8
+    return (vec)_mm512_max_pd((__m512d)a, (__m512d)b);
+#elif LANES == 4
+    return (vec)_mm256_max_pd((__m256d)a, (__m256d)b);
+#elif defined(__x86_64__)
+    return (vec)_mm_max_pd((__m128d)a, (__m128d)b);
+#else
+    bits larger = (bits)(a > b);
+    return (vec)((larger & (bits)a) | (~larger & (bits)b));
+#endif
+}
+
+INLINE double sum_of(vec x) {
+    double total = x[0];
+    for (int l = 1; l < LANES; l++) total += x[l];
+    return total;
+}
+
+INLINE double max_of(vec x) {
+    double best = x[0];
+    for (int l = 1; l < LANES; l++) best = x[l] > best ? x[l] : best;
+    return best;
+}
+
+/* exp(x) for x <= 709: 2^k exp(r) with |r| <= ln(2)/2 and a Taylor polynomial of degree 12 (relative error 2e-16);
+ * 0 below -708, NaN for NaN. */
+INLINE vec vexp(vec x) {
+    const double shifter = 0x1.8p52; /* adding it rounds to an integer, kept in the low bits */
+    vec shifted = x * 0x1.71547652b82fep0 + shifter;
+    vec k = shifted - shifter;
+    vec r = x - k * 0x1.62e42fefa39efp-1 - k * 0x1.abc9e3b39803fp-56;
+    vec p = splat(1.0 / 479001600);
+    p = p * r + 1.0 / 39916800;
+    p = p * r + 1.0 / 3628800;
+    p = p * r + 1.0 / 362880;
+    p = p * r + 1.0 / 40320;
+    p = p * r + 1.0 / 5040;
+    p = p * r + 1.0 / 720;
+    p = p * r + 1.0 / 120;
+    p = p * r + 1.0 / 24;
+    p = p * r + 1.0 / 6;
+    p = p * r + 0.5;
+    p = p * r + 1.0;
+    p = p * r + 1.0;
+    bits power = ((bits)shifted + 1023) << 52; /* 2^k; the upper bits of the shifter are shifted out */
+    bits vanished = (bits)(x < -708.0);
+    return (vec)((bits)(p * (vec)power) & ~vanished);
+}
+
+INLINE void load(double *restrict out, const void *in, int64_t at, int64_t n, int64_t wide) {
+    if (wide) {
+        memcpy(out, (const double *)in + at, (size_t)n * sizeof(double));
+    } else {
+        const float *from = (const float *)in + at;
+        for (int64_t i = 0; i < n; i++) out[i] = from[i];
+    }
+}
+
+INLINE void store(void *out, int64_t at, const double *restrict in, int64_t n, int64_t wide) {
+    if (wide) {
+        memcpy((double *)out + at, in, (size_t)n * sizeof(double));
+    } else {
+        float *to = (float *)out + at;
+        for (int64_t i = 0; i < n; i++) to[i] = (float)in[i];
+    }
+}
+
+INLINE void store_zeros(void *out, int64_t at, int64_t n, int64_t wide) {
+    size_t size = wide ? sizeof(double) : sizeof(float);
+    if (n > 0) memset((char *)out + (size_t)at * size, 0, (size_t)n * size);
+}
+
+INLINE void fill(double *row, int64_t from, int64_t to, double value) {
+    for (int64_t i = from; i < to; i++) row[i] = value;
+}
+
+/* row = exp(row - max), the padding 0; returns max, or 0 where all is -inf. */
+INLINE double soften(double *row, int64_t tags, int64_t width) {
+    fill(row, tags, width, -INFINITY);
+    vec best = *(vec *)row;
+    for (int64_t j = LANES; j < width; j += LANES) best = vmax(best, *(vec *)(row + j));
+    double top = max_of(best);
+    if (top == -INFINITY) top = 0;
+    for (int64_t j = 0; j < width; j += LANES) *(vec *)(row + j) = vexp(*(vec *)(row + j) - top);
+    return top;
+}
+
+/* K neighbouring vectors of out[j] = weights[j] * sum_i x[i] m[i, j]; weights may be NULL. Even and odd rows are summed
+ * apart, which halves the chain of dependent additions. */
+INLINE vec product_block(const int K, double *out, const double *x, const double *m, const double *weights,
+                         int64_t rows, int64_t width) {
+    vec a0 = {0}, a1 = {0}, a2 = {0}, a3 = {0}, b0 = {0}, b1 = {0}, b2 = {0}, b3 = {0};
+    int64_t i = 0;
+    for (; i + 1 < rows; i += 2) {
+        const vec *even = (const vec *)(m + i * width), *odd = (const vec *)(m + (i + 1) * width);
+        a0 += x[i] * even[0], b0 += x[i + 1] * odd[0];
+        if (K > 1) a1 += x[i] * even[1], b1 += x[i + 1] * odd[1];
+        if (K > 2) a2 += x[i] * even[2], b2 += x[i + 1] * odd[2];
+        if (K > 3) a3 += x[i] * even[3], b3 += x[i + 1] * odd[3];
+    }
+    if (i < rows) {
+        const vec *even = (const vec *)(m + i * width);
+        a0 += x[i] * even[0];
+        if (K > 1) a1 += x[i] * even[1];
+        if (K > 2) a2 += x[i] * even[2];
+        if (K > 3) a3 += x[i] * even[3];
+    }
+    vec *to = (vec *)out;
+    const vec *w = (const vec *)weights;
+    vec total = to[0] = w ? (a0 + b0) * w[0] : a0 + b0;
+    if (K > 1) total += to[1] = w ? (a1 + b1) * w[1] : a1 + b1;
+    if (K > 2) total += to[2] = w ? (a2 + b2) * w[2] : a2 + b2;
+    if (K > 3) total += to[3] = w ? (a3 + b3) * w[3] : a3 + b3;
+    return total;
+}
+
+/* out = weights * (x m) for a row vector x [rows] and a matrix m [rows, width]; returns the sum of out. */
+INLINE double product(double *out, const double *x, const double *m, const double *weights, int64_t rows,
+                      int64_t width) {
+    vec total = {0};
+    int64_t j = 0;
+    for (; j + 4 * LANES <= width; j += 4 * LANES)
+        total += product_block(4, out + j, x, m + j, weights ? weights + j : weights, rows, width);
+    const double *w = weights ? weights + j : weights;
+    switch ((width - j) / LANES) {
+    case 3: total += product_block(3, out + j, x, m + j, w, rows, width); break;
+    case 2: total += product_block(2, out + j, x, m + j, w, rows, width); break;
+    case 1: total += product_block(1, out + j, x, m + j, w, rows, width); break;
+    }
+    return sum_of(total);
+}
+
+/* K vectors of out[j] = max_i (x[i] + m[i, j]). */
+INLINE void best_block(const int K, double *out, const double *x, const double *m, int64_t rows, int64_t width) {
+    vec a0 = splat(-INFINITY), a1 = a0, a2 = a0, a3 = a0;
+    for (int64_t i = 0; i < rows; i++) {
+        const vec *row = (const vec *)(m + i * width);
+        a0 = vmax(a0, x[i] + row[0]);
+        if (K > 1) a1 = vmax(a1, x[i] + row[1]);
+        if (K > 2) a2 = vmax(a2, x[i] + row[2]);
+        if (K > 3) a3 = vmax(a3, x[i] + row[3]);
+    }
+    vec *to = (vec *)out;
+    to[0] = a0;
+    if (K > 1) to[1] = a1;
+    if (K > 2) to[2] = a2;
+    if (K > 3) to[3] = a3;
+}
+
+/* out = x m in the algebra of (max, +). */
+INLINE void best(double *out, const double *x, const double *m, int64_t rows, int64_t width) {
+    int64_t j = 0;
+    for (; j + 4 * LANES <= width; j += 4 * LANES) best_block(4, out + j, x, m + j, rows, width);
+    switch ((width - j) / LANES) {
+    case 3: best_block(3, out + j, x, m + j, rows, width); break;
+    case 2: best_block(2, out + j, x, m + j, rows, width); break;
+    case 1: best_block(1, out + j, x, m + j, rows, width); break;
+    }
+}
+
+/* ROWS x K vectors of sums[i, j] += sum_t left[t, i] right[t, j]. */
+INLINE void outer_block(const int ROWS, const int K, double *sums, const double *left, const double *right,
+                        int64_t steps, int64_t width) {
+    vec s00 = {0}, s01 = {0}, s02 = {0}, s10 = {0}, s11 = {0}, s12 = {0};
+    vec s20 = {0}, s21 = {0}, s22 = {0}, s30 = {0}, s31 = {0}, s32 = {0};
+    for (int64_t t = 0; t < steps; t++) {
+        const double *l = left + t * width;
+        const vec *r = (const vec *)(right + t * width);
+        s00 += l[0] * r[0];
+        if (K > 1) s01 += l[0] * r[1];
+        if (K > 2) s02 += l[0] * r[2];
+        if (ROWS > 1) {
+            s10 += l[1] * r[0], s20 += l[2] * r[0], s30 += l[3] * r[0];
+            if (K > 1) s11 += l[1] * r[1], s21 += l[2] * r[1], s31 += l[3] * r[1];
+            if (K > 2) s12 += l[1] * r[2], s22 += l[2] * r[2], s32 += l[3] * r[2];
+        }
+    }
+    vec *to = (vec *)sums;
+    to[0] += s00;
+    if (K > 1) to[1] += s01;
+    if (K > 2) to[2] += s02;
+    if (ROWS > 1) {
+        vec *to1 = (vec *)(sums + width), *to2 = (vec *)(sums + 2 * width), *to3 = (vec *)(sums + 3 * width);
+        to1[0] += s10, to2[0] += s20, to3[0] += s30;
+        if (K > 1) to1[1] += s11, to2[1] += s21, to3[1] += s31;
+        if (K > 2) to1[2] += s12, to2[2] += s22, to3[2] += s32;
+    }
+}
+
+INLINE void outer_rows(const int ROWS, double *sums, const double *left, const double *right, int64_t steps,
+                       int64_t width) {
+    int64_t j = 0;
+    for (; j + 3 * LANES <= width; j += 3 * LANES) outer_block(ROWS, 3, sums + j, left, right + j, steps, width);
+    if (width - j == 2 * LANES) outer_block(ROWS, 2, sums + j, left, right + j, steps, width);
+    if (width - j == LANES) outer_block(ROWS, 1, sums + j, left, right + j, steps, width);
+}
+
+/* sums [rows, width] += sum_t left_t right_t^T, kept in registers over t. */
+INLINE void outer(double *sums, const double *left, const double *right, int64_t steps, int64_t rows, int64_t width) {
+    int64_t i = 0;
+    for (; i + 4 <= rows; i += 4) outer_rows(4, sums + i * width, left + i, right, steps, width);
+    for (; i < rows; i++) outer_rows(1, sums + i * width, left + i, right, steps, width);
+}

@@ -1,0 +1,261 @@
+"""The C kernels (csrc/) behind ctypes: raw pointers and strides in, contiguous tensors out."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_int64, c_void_p
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from structkd.kernels import scores
+from structkd.kernels.interface import Backend, Expectations, MaskFacts, Paths, Potentials
+
+_HOLES, _FIRST_OFF, _EMPTY = 1, 2, 4
+_OK, _OUT_OF_MEMORY = -1, -2
+
+
+class _Potentials(ctypes.Structure):
+    """``potentials`` of csrc/structkd.h, field by field."""
+
+    _fields_ = (
+        ("emissions", c_void_p),
+        ("emissions_b", c_int64),
+        ("emissions_t", c_int64),
+        ("transitions", c_void_p),
+        ("transitions_b", c_int64),
+        ("transitions_t", c_int64),
+        ("start", c_void_p),
+        ("start_b", c_int64),
+        ("end", c_void_p),
+        ("end_b", c_int64),
+        ("lengths", c_void_p),
+        ("batch", c_int64),
+        ("length", c_int64),
+        ("tags", c_int64),
+        ("wide", c_int64),
+        ("threads", c_int64),
+    )
+
+
+_POINTER = ctypes.POINTER(_Potentials)
+# p = pointer, i = integer; every function takes the potentials first, but for the mask.
+_SIGNATURES = {
+    "structkd_expectations": "ppppi",
+    "structkd_directional": "ppippi",
+    "structkd_topk": "ipp",
+    "structkd_sample": "pip",
+    "structkd_check_paths": "pi",
+    "structkd_path_scores": "pip",
+    "structkd_expected_score": "ppip",
+    "structkd_weigh": "pipppppp",
+}
+
+
+def find_library() -> Path | None:
+    """The shared object that the installation built beside this file, if it did."""
+    here = Path(__file__).parent
+    return next((here / f"_cpu{suffix}" for suffix in EXTENSION_SUFFIXES if (here / f"_cpu{suffix}").is_file()), None)
+
+
+def load_library() -> ctypes.CDLL:
+    """Load the kernels.
+
+    Raises:
+        OSError: They were not built, or were built for another machine.
+    """
+    path = find_library()
+    if path is None:
+        raise OSError(
+            "the C kernels were not built at installation (no C compiler?); install one (gcc or clang) and reinstall "
+            "structkd, or run `python setup.py build_ext --inplace` in a checkout"
+        )
+    library = ctypes.CDLL(str(path))
+    kinds: dict[str, Any] = {"p": c_void_p, "i": c_int64}
+    for name, signature in _SIGNATURES.items():
+        function = getattr(library, name)
+        function.restype = c_int64
+        function.argtypes = (_POINTER, *(kinds[c] for c in signature))
+    library.structkd_mask.restype = c_int64
+    library.structkd_mask.argtypes = (c_void_p, *[c_int64] * 4, c_void_p)
+    library.structkd_instructions.restype = ctypes.c_char_p
+    library.structkd_force.argtypes = (ctypes.c_char_p,)
+    return library
+
+
+def _rows(x: Tensor, inner: int) -> Tensor:
+    """x with its last axis, or its last two, contiguous."""
+    strides = x.stride()
+    fits = strides[-1] == 1 and (inner == 1 or strides[-2] == x.shape[-1])
+    return x if fits else x.contiguous()
+
+
+class Native(Backend):
+    """C on the CPU: scaled float64, vectorised over tags, threads over sentences."""
+
+    name = "cpu"
+
+    def __init__(self) -> None:
+        self._why: str | None = None
+        try:
+            self._lib = load_library()
+        except OSError as error:
+            self._why = str(error)
+
+    def unavailable(self) -> str | None:
+        return self._why
+
+    def runs_on(self, device: torch.device) -> bool:
+        return device.type == "cpu"
+
+    def _chain(self, p: Potentials) -> tuple[_Potentials, tuple[Tensor, ...]]:
+        """The struct, and the tensors that must live as long as it is used."""
+        e, a = _rows(p.emissions, 1), _rows(p.transitions, 2)
+        s, t, n = _rows(p.start, 1), _rows(p.end, 1), p.lengths.contiguous()
+        batch, length, tags = e.shape
+        eb, et, _ = e.stride()
+        rank = a.dim()
+        a_strides = a.stride()
+        return (
+            _Potentials(
+                e.data_ptr(),
+                eb,
+                et,
+                a.data_ptr(),
+                a_strides[0] if rank > 2 else 0,
+                a_strides[1] if rank > 3 else 0,
+                s.data_ptr(),
+                s.stride(0) if s.dim() > 1 else 0,
+                t.data_ptr(),
+                t.stride(0) if t.dim() > 1 else 0,
+                n.data_ptr(),
+                batch,
+                length,
+                tags,
+                e.dtype == torch.float64,
+                torch.get_num_threads(),
+            ),
+            (e, a, s, t, n),
+        )
+
+    def _ask(self, p: Potentials, name: str, *arguments: int | None) -> None:
+        chain, keep = self._chain(p)
+        status = getattr(self._lib, name)(chain, *arguments)
+        del keep
+        if status >= 0:
+            scores.refuse_tags(status)
+        if status == _OUT_OF_MEMORY:
+            raise MemoryError(f"{name}: no memory left for {p.emissions.shape[0]} sentences")
+
+    def log_partition(self, p: Potentials) -> Tensor:
+        log_z = p.emissions.new_empty(p.emissions.shape[0])
+        self._ask(p, "structkd_expectations", None, log_z.data_ptr(), None, None, 0)
+        return log_z
+
+    def expectations(self, p: Potentials, edges: bool) -> Expectations:
+        return self._expectations(p, None, edges)
+
+    def negative_log_likelihood(self, p: Potentials, tags: Tensor) -> Expectations:
+        return self._expectations(p, tags.long().contiguous(), False)
+
+    def _expectations(self, p: Potentials, tags: Tensor | None, edges: bool) -> Expectations:
+        batch, length, num_tags = p.emissions.shape
+        edges = edges or p.by_position
+        dtype = p.emissions.dtype
+        log_z = torch.empty(batch, dtype=dtype)
+        marginals = torch.empty((batch, length, num_tags), dtype=dtype)
+        pairs = torch.empty(
+            (batch, length - 1, num_tags, num_tags) if edges else (batch, num_tags, num_tags), dtype=dtype
+        )
+        gold = None if tags is None else tags.data_ptr()
+        self._ask(p, "structkd_expectations", gold, log_z.data_ptr(), marginals.data_ptr(), pairs.data_ptr(), edges)
+        return Expectations(log_z, marginals, pairs)
+
+    def directional(self, p: Potentials, unary: Tensor | None, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
+        batch, length, num_tags = p.emissions.shape
+        edges = p.by_position
+        dtype = p.emissions.dtype
+        if unary is not None:
+            unary = unary.to(dtype).contiguous()
+        if pairs is not None:
+            pairs = pairs.to(dtype).contiguous()
+        d_unary = torch.empty((batch, length, num_tags), dtype=dtype)
+        d_pairs = torch.empty(
+            (batch, length - 1, num_tags, num_tags) if edges else (batch, num_tags, num_tags), dtype=dtype
+        )
+        self._ask(
+            p,
+            "structkd_directional",
+            None if unary is None else unary.data_ptr(),
+            None if pairs is None else pairs.data_ptr(),
+            pairs is not None and pairs.dim() == 4,
+            d_unary.data_ptr(),
+            d_pairs.data_ptr(),
+            edges,
+        )
+        return d_unary, d_pairs
+
+    def topk(self, p: Potentials, k: int) -> Paths:
+        batch, length, _ = p.emissions.shape
+        tags = torch.empty((batch, k, length), dtype=torch.int64)
+        found = torch.empty((batch, k), dtype=p.emissions.dtype)
+        self._ask(p, "structkd_topk", k, tags.data_ptr(), found.data_ptr())
+        return Paths(tags, found)
+
+    def sample(self, p: Potentials, uniforms: Tensor) -> Tensor:
+        uniforms = uniforms.double().contiguous()
+        tags = torch.empty(uniforms.shape, dtype=torch.int64)
+        self._ask(p, "structkd_sample", uniforms.data_ptr(), uniforms.shape[1], tags.data_ptr())
+        return tags
+
+    def check_tags(self, p: Potentials, tags: Tensor) -> None:
+        tags = tags.long().contiguous()
+        self._ask(p, "structkd_check_paths", tags.data_ptr(), tags.shape[1])
+
+    def path_scores(self, p: Potentials, tags: Tensor) -> Tensor:
+        tags = tags.long().contiguous()
+        found = torch.empty(tags.shape[:2], dtype=p.emissions.dtype)
+        self._ask(p, "structkd_path_scores", tags.data_ptr(), tags.shape[1], found.data_ptr())
+        return found
+
+    def expected_score(self, p: Potentials, marginals: Tensor, pairs: Tensor | None) -> Tensor:
+        marginals = marginals.contiguous()
+        pairs = None if pairs is None else pairs.contiguous()
+        found = torch.empty(p.emissions.shape[:1], dtype=p.emissions.dtype)
+        by_position = pairs is not None and pairs.dim() == 4
+        at = None if pairs is None else pairs.data_ptr()
+        self._ask(p, "structkd_expected_score", marginals.data_ptr(), at, by_position, found.data_ptr())
+        return found
+
+    def weigh(self, weights: Tensor, unary: Tensor, pairs: Tensor | None, p: Potentials) -> tuple[Tensor | None, ...]:
+        if pairs is not None and pairs.dim() == 4 and not p.by_position:
+            pairs = pairs.sum(1)
+        unary = unary.contiguous()
+        pairs = None if pairs is None else pairs.contiguous()
+        dtype = p.emissions.dtype
+        by_emissions = torch.empty(p.emissions.shape, dtype=dtype)
+        by_transitions = None if pairs is None else torch.empty(p.transitions.shape, dtype=dtype)
+        by_start, by_end = torch.empty(p.start.shape, dtype=dtype), torch.empty(p.end.shape, dtype=dtype)
+        self._ask(
+            p,
+            "structkd_weigh",
+            weights.data_ptr(),
+            weights.stride(0),
+            unary.data_ptr(),
+            None if pairs is None else pairs.data_ptr(),
+            by_emissions.data_ptr(),
+            None if by_transitions is None else by_transitions.data_ptr(),
+            by_start.data_ptr(),
+            by_end.data_ptr(),
+        )
+        return by_emissions, by_transitions, by_start, by_end
+
+    def read_mask(self, mask: Tensor) -> MaskFacts:
+        batch, length = mask.shape
+        lengths = torch.empty(batch, dtype=torch.int64)
+        mb, mt = mask.stride()
+        found = self._lib.structkd_mask(mask.data_ptr(), mb, mt, batch, length, lengths.data_ptr())
+        return MaskFacts(lengths, bool(found & _HOLES), bool(found & _FIRST_OFF), bool(found & _EMPTY))
