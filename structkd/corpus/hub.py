@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,15 @@ def _load(source: str, hub: str, split: str, config: str | None, revision: str |
         import datasets
     except ImportError as error:
         raise DataError(f"{source}: data sets of the hub need the package `datasets`; install it") from error
+    load = partial(datasets.load_dataset, hub, split=split, revision=revision)
     try:
-        return datasets.load_dataset(hub, config, split=split, revision=revision)
+        try:
+            return load(config)
+        except ValueError as error:
+            # Some data sets keep their parts in folders instead of naming configurations.
+            if config is None or "BuilderConfig" not in str(error):
+                raise
+            return load(data_dir=config)
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
         pinned = revision or "newest"
         raise DataError(f"{source}: cannot load revision {pinned}: {type(error).__name__}: {error}") from error

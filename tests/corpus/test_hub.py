@@ -83,3 +83,12 @@ def test_a_local_folder_is_loaded_through_datasets(ner: Any, tmp_path: Path, mon
 def test_a_mistyped_folder_is_refused_before_anything_is_fetched(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="there is no folder"):
         read("train", language="en", hub=str(tmp_path / "missing"))
+
+
+def test_a_part_kept_in_a_folder_is_read_like_a_configuration(ner: Any, tmp_path: Path) -> None:
+    for part, rows in (("es", [0]), ("nl", [1])):
+        (tmp_path / part).mkdir()
+        ner.select(rows).to_parquet(str(tmp_path / part / "train.parquet"))
+    for part, word in (("es", "Ada"), ("nl", "a\u00a0b")):
+        found = read("train", language=part, hub=str(tmp_path), config=part, tag_column="ner_tags", scheme="IOB2")
+        assert [sentence.words[0] for sentence in found] == [word]
