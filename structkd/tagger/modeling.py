@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification, PreTrainedModel
 from transformers.utils import ModelOutput
@@ -15,6 +16,7 @@ from transformers.utils import ModelOutput
 from structkd.crf import CRF, LinearChainCRF
 from structkd.labels import LegalTransitions, legal_transitions
 from structkd.tagger.configuration import CRFTaggerConfig
+from structkd.tagger.pieces import PieceWords, words_of_pieces
 from structkd.tagger.pretrained import PretrainedEncoder
 from structkd.tagger.recurrent import RecurrentEncoder
 
@@ -24,7 +26,8 @@ class CRFTaggerOutput(ModelOutput):
     """What `CRFTagger.forward` returns.
 
     loss: mean over sentences of -log p(labels), in nats; only with labels.
-    logits: [B, T, C] log-marginals of the chain, 0 on padding; not computed in training.
+    logits: [B, T, C] log-marginals of the chain, 0 on padding; not computed in training. Where only pieces were
+        given, [B, P, C]: each piece has the log-marginals of its word.
     emissions: [B, T, C] float32.
     mask: [B, T] bool.
     """
@@ -71,9 +74,10 @@ class CRFTagger(PreTrainedModel):
 
     def forward(
         self,
-        mask: Tensor,
+        mask: Tensor | None = None,
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
         word_pieces: Tensor | None = None,
         piece_words: Tensor | None = None,
         ngram_ids: Tensor | None = None,
@@ -87,11 +91,16 @@ class CRFTagger(PreTrainedModel):
         """Emissions of a batch of words; with labels the loss, outside training the log-marginals too.
 
         Args:
-            mask: [B, T] bool, right-padded.
+            mask: [B, T] bool, right-padded. None, with `input_ids` [B, P]: words are told from the pieces alone, as
+                the stock token-classification pipeline needs it, and `logits` are by piece.
             labels: [B, T] label ids, -100 on padding; a word with -100 inside a sentence is marginalised.
             output_marginals: whether to compute `logits`; by default outside training.
+            token_type_ids: ignored; there is one segment.
             others: what the model's batcher makes (`structkd.tagger.make_batcher`).
         """
+        by_piece = mask is None
+        if mask is None:
+            mask, word_pieces, piece_words = self._words_of_pieces(input_ids, attention_mask)
         features: tuple[Tensor | None, ...] = (input_ids, attention_mask, word_pieces, piece_words)
         if isinstance(self.encoder, RecurrentEncoder):
             features = (ngram_ids, ngram_offsets, word_ids, shape_ids, word_index)
@@ -107,7 +116,16 @@ class CRFTagger(PreTrainedModel):
             output.loss = -distribution.log_prob_partial(tags).mean()
         if output_marginals:
             output.logits = distribution.marginals.clamp_min(1e-30).log() * mask.unsqueeze(-1)
+            if by_piece and piece_words is not None:
+                words = output.logits.reshape(-1, output.logits.shape[-1])
+                output.logits = words[piece_words.clamp(min=0)] * (piece_words >= 0).unsqueeze(-1)
         return output
+
+    def _words_of_pieces(self, input_ids: Tensor | None, attention_mask: Tensor | None) -> PieceWords:
+        if not isinstance(self.encoder, PretrainedEncoder) or input_ids is None:
+            raise ValueError("forward needs `mask` and what the tagger's batcher makes: structkd.tagger.make_batcher")
+        attention_mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        return words_of_pieces(input_ids, attention_mask, self.encoder.piece_kinds)
 
     def distribution(self, output: CRFTaggerOutput) -> LinearChainCRF:
         """The distribution over tag sequences of a batch that went through `forward`."""

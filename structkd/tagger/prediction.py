@@ -57,10 +57,11 @@ def create(encoder: dict[str, Any], labels: LabelSet, *, head: str = "crf", cons
         encoder = {**encoder, "config": backbone.config.to_dict()}
     config = CRFTaggerConfig.for_labels(labels, encoder=encoder, head=head, constrained=constrained)
     model = CRFTagger(config)
-    if backbone is not None:
+    if backbone is not None and tokenizer is not None:
         assert isinstance(model.encoder, PretrainedEncoder)
         model.encoder.backbone = backbone
         model.encoder.freeze()
+        model.encoder.learn_pieces(tokenizer)
     return Tagger(model, make_batcher(config, tokenizer), tokenizer)
 
 

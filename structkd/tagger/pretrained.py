@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedTokenizerBase
 
 from structkd.errors import DataError
+from structkd.tagger.pieces import START, piece_kinds
 from structkd.tagger.recurrent import run_lstm
 
 
@@ -30,6 +31,9 @@ class PretrainedEncoder(nn.Module):
         self.pooling = spec["pooling"]
         size = self.backbone.config.hidden_size
         self.dropout = nn.Dropout(spec["dropout"])
+        vocabulary = self.backbone.config.vocab_size
+        self.piece_kinds: Tensor
+        self.register_buffer("piece_kinds", torch.full((vocabulary,), START, dtype=torch.int8))
         hidden = spec["lstm_hidden"]
         self.lstm = nn.LSTM(size, hidden, batch_first=True, bidirectional=True) if hidden else None
         self.output_size = 2 * hidden if hidden else size
@@ -39,6 +43,11 @@ class PretrainedEncoder(nn.Module):
         """Take the transformer's weights out of training where the configuration says so."""
         if self.frozen:
             self.backbone.requires_grad_(False)
+
+    def learn_pieces(self, tokenizer: PreTrainedTokenizerBase) -> None:
+        """Keep which pieces start a word, for callers that pass no word map."""
+        kinds = piece_kinds(tokenizer)[: len(self.piece_kinds)]
+        self.piece_kinds[: len(kinds)] = kinds
 
     def train(self, mode: bool = True) -> PretrainedEncoder:
         """As usual, but a frozen transformer stays without dropout."""
