@@ -29,11 +29,18 @@ def _cpu() -> Backend:
     return Native()
 
 
-# A new backend is one file, one function above and one row here ("triton" goes below "cpu").
+def _triton() -> Backend:
+    from structkd.kernels.triton_backend import Triton
+
+    return Triton()
+
+
+# A new backend is one file, one function above and one row here.
 _TABLE: dict[str, Callable[[], Backend]] = {
     "reference": _reference,
     "torch": _torch,
     "cpu": _cpu,
+    "triton": _triton,
 }
 #: Which backends may answer where none is forced, best first.
 _PREFERENCE = {"cpu": ("cpu", "torch"), "cuda": ("triton", "torch")}

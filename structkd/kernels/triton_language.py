@@ -13,13 +13,19 @@ import triton.language as tl
 
 jit = triton.jit
 
-__all__ = ["finite", "jit", "row", "tile", "tl"]
+__all__ = ["finite", "given", "jit", "row", "tile", "tl"]
 
 
 @jit
 def finite(peak):
     """A maximum that can be subtracted: 0 where everything is -inf."""
     return tl.where(peak == float("-inf"), 0.0, peak)
+
+
+@jit
+def given(condition, tag, C: tl.constexpr):
+    """The tags that exist, if a scalar condition holds: the interpreter does not mask blocks by scalars."""
+    return tag < tl.where(condition, C, 0)
 
 
 @jit

@@ -1,0 +1,187 @@
+"""Marginals, edges, gold scores and their derivatives from the two directions, in Triton; and the rows to redo."""
+# mypy: disallow-untyped-defs=False
+
+from __future__ import annotations
+
+from structkd.kernels.triton_language import finite, given, jit, row, tile, tl
+from structkd.kernels.triton_sweep import matrices, sweep_row
+
+# A running product below 1e-308 is lost. What it would have been worth, relative to the total, is below 1e-20 as long
+# as one step shrinks by no more than _STEP and forward times backward is not below _TOTAL.
+_STEP = tl.constexpr(1e-90)
+_TOTAL = tl.constexpr(1e-195)
+_BLOCK = tl.constexpr(64)
+
+
+@jit
+def _gold_score(b, e, a, start, end, tags, lengths, T, a_t, start_b, end_b, C: tl.constexpr):
+    """The score of given tags, and whether they are neither a path nor -1 throughout."""
+    n = tl.load(lengths + b).to(tl.int32)
+    tags += b * T
+    y0 = tl.minimum(tl.maximum(tl.load(tags), 0), C - 1)
+    y1 = tl.minimum(tl.maximum(tl.load(tags + n - 1), 0), C - 1)
+    score = tl.load(start + b * start_b + y0).to(tl.float64) + tl.load(end + b * end_b + y1).to(tl.float64)
+    known = 0
+    absent = 0
+    for base in range(0, n, _BLOCK):
+        t = base + tl.arange(0, _BLOCK)
+        ok = t < n
+        y = tl.load(tags + t, mask=ok, other=0)
+        before = tl.load(tags + t - 1, mask=ok & (t > 0), other=0)
+        known += tl.sum((ok & (y >= 0) & (y < C)).to(tl.int32), 0)
+        absent += tl.sum((ok & (y == -1)).to(tl.int32), 0)
+        y = tl.minimum(tl.maximum(y, 0), C - 1)
+        before = tl.minimum(tl.maximum(before, 0), C - 1)
+        score += tl.sum(tl.load(e + (b * T + t) * C + y, mask=ok, other=0.0).to(tl.float64), 0)
+        pair = a + (t - 1) * a_t + before * C + y
+        score += tl.sum(tl.load(pair, mask=ok & (t > 0), other=0.0).to(tl.float64), 0)
+    return score, (known < n) & (absent < n)
+
+
+@jit
+def _slope(dx, x, LOG: tl.constexpr):
+    """The derivative of the logarithm."""
+    if LOG:
+        return dx
+    return tl.where(x > 0, dx / tl.where(x > 0, x, 1.0), 0.0)
+
+
+@jit
+def expect_chunk(
+    b, chunk, e, a, start, end, v, lengths, state, scale, tags, log_z, unary, pairs, flags, bad,
+    B, T, span, chunks, a_b, a_t, start_b, end_b, v_b, v_t,
+    C: tl.constexpr, P: tl.constexpr, LOG: tl.constexpr, VARY: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.constexpr,
+    GOLD: tl.constexpr, EDGES: tl.constexpr,
+):  # fmt: skip
+    """Marginals and edges (their sum, unless EDGES) of some steps, or their derivatives, minus gold counts."""
+    b = b.to(tl.int64)
+    n = tl.load(lengths + b).to(tl.int32)
+    tag = tl.arange(0, P)
+    inside = tag < C
+    i = tag[:, None]
+    j = tag[None, :]
+    both = (i < C) & (j < C)
+    fields = B.to(tl.int64) * T * C
+    state += b * T * C
+    none = float("-inf") if LOG else 0.0
+    a += b * a_b
+    v += b * v_b
+    m, mv, _ = matrices(a, v, 0, a_t, v_t, 0, C, P, LOG, False)
+    if PAIRS and not VARY:
+        mv = tile(v, 0, C, P, 0.0)
+    begin = chunk * span
+    ok = given((begin > 0) & (begin <= n), tag, C)
+    left = row(state + fields, begin - 1, tag, C, ok, none)
+    d_left = tl.zeros_like(left)
+    if DUAL:
+        d_left = _slope(row(state + 4 * fields, begin - 1, tag, C, ok, 0.0), left, LOG)
+    total = tl.zeros_like(m)
+    if GOLD:
+        present = tl.load(tags + b * T) >= 0
+        y_left = tl.load(tags + b * T + begin - 1, mask=begin > 0, other=-1).to(tl.int32)
+    damaged = 0
+    for t in range(begin, tl.minimum(begin + span, T)):
+        ok = given(t < n, tag, C)
+        x = row(state, t, tag, C, ok, none)
+        y = row(state + fields, t, tag, C, ok, none)
+        right = row(state + 2 * fields, t, tag, C, ok, none)
+        if VARY:
+            linked = (t > 0) & (t < n)
+            m, mv, _ = matrices(a, v, tl.where(linked, t - 1, 0), a_t, v_t, 0, C, P, LOG, False)
+            if PAIRS:
+                mv = tile(v + tl.where(linked, t - 1, 0) * v_t, 0, C, P, 0.0)
+        if LOG:
+            z = x + right
+            top = finite(tl.max(z, 0))
+            z = tl.exp(z - top)
+            mass = tl.sum(z, 0)
+            posterior = z / tl.where(mass > 0, mass, 1.0)
+            norm = top + tl.log(tl.where(mass > 0, mass, 1.0))
+            edge = tl.exp(left[:, None] + m + (right - norm)[None, :])
+        else:
+            z = x * right
+            mass = tl.sum(z, 0)
+            part = right / tl.where(mass > 0, mass, 1.0)
+            posterior = x * part
+            edge = left[:, None] * m * part[None, :]
+            low = tl.minimum(tl.max(y, 0), tl.max(right, 0))
+            sound = (low >= _STEP) & (mass >= _TOTAL) & (mass < float("inf"))
+            damaged = tl.where((t < n) & (sound == 0), 1, damaged)
+        if DUAL:
+            dx = _slope(row(state + 3 * fields, t, tag, C, ok, 0.0), x, LOG)
+            dy = _slope(row(state + 4 * fields, t, tag, C, ok, 0.0), y, LOG)
+            d_right = _slope(row(state + 5 * fields, t, tag, C, ok, 0.0), right, LOG)
+            mean = tl.sum(posterior * (dx + d_right), 0)
+            posterior = posterior * (dx + d_right - mean)
+            slope = d_left[:, None] + (d_right - mean)[None, :]
+            edge = edge * (slope + mv if PAIRS else slope)
+            d_left = dy
+        if GOLD:
+            live = present & (mass > 0) & (t < n)
+            y_right = tl.load(tags + b * T + t).to(tl.int32)
+            posterior = tl.where(live, posterior - tl.where(tag == y_right, 1.0, 0.0), 0.0)
+            hit = (i == y_left) & (j == y_right)
+            edge = tl.where(live, edge - tl.where(hit, 1.0, 0.0), 0.0)
+            y_left = y_right
+        # What lies beyond the length is no number, and may be NaN.
+        edge = tl.where((t > 0) & (t < n), edge, 0.0)
+        tl.store(unary + (b * T + t) * C + tag, tl.where(t < n, posterior, 0.0), mask=inside)
+        if EDGES:
+            tl.store(pairs + (b * (T - 1) + t - 1) * C * C + i * C + j, edge, mask=given(t > 0, i, C) & (j < C))
+        else:
+            total += edge
+        if (not DUAL) and t == 0:
+            value = tl.log(mass) + (top if LOG else tl.load(scale + b))
+            if GOLD:
+                score, wrong = _gold_score(b, e, a, start, end, tags, lengths, T, a_t, start_b, end_b, C)
+                value = tl.where(present & (value > float("-inf")), value - score, float("inf"))
+                tl.store(bad + b, wrong.to(tl.int32))
+            tl.store(log_z + b, value)
+        left = y
+    if not EDGES:
+        tl.store(pairs + (b * chunks + chunk) * C * C + i * C + j, total, mask=both)
+    if not LOG:
+        tl.store(flags + b * chunks + chunk, damaged)
+
+
+@jit(do_not_specialize=["B", "T", "span", "chunks", "a_b", "v_b"])
+def expect(
+    e, a, start, end, u, v, lengths, state, scale, tags, log_z, unary, pairs, flags, bad,
+    B, T, span, chunks, a_b, a_t, start_b, end_b, v_b, v_t,
+    C: tl.constexpr, P: tl.constexpr, VARY: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.constexpr,
+    GOLD: tl.constexpr, EDGES: tl.constexpr,
+):  # fmt: skip
+    """Grid [B, chunks]."""
+    expect_chunk(
+        tl.program_id(0), tl.program_id(1), e, a, start, end, v, lengths, state, scale, tags, log_z, unary, pairs,
+        flags, bad, B, T, span, chunks, a_b, a_t, start_b, end_b, v_b, v_t, C, P, False, VARY, DUAL, PAIRS, GOLD, EDGES,
+    )  # fmt: skip
+
+
+@jit(do_not_specialize=["B", "T", "span", "chunks", "a_b", "v_b", "u_b"])
+def repair(
+    e, a, start, end, u, v, lengths, state, scale, tags, log_z, unary, pairs, flags, bad,
+    B, T, span, chunks, a_b, a_t, start_b, end_b, u_b, u_t, v_b, v_t,
+    C: tl.constexpr, P: tl.constexpr, VARY: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.constexpr,
+    GOLD: tl.constexpr, EDGES: tl.constexpr,
+):  # fmt: skip
+    """Grid [B]: rows with a mark, all of it again in log space; there are next to none, and the others end at once."""
+    b = tl.program_id(0)
+    damaged = 0
+    for base in range(0, chunks, _BLOCK):
+        at = base + tl.arange(0, _BLOCK)
+        marks = tl.load(flags + b.to(tl.int64) * chunks + at, mask=at < chunks, other=0)
+        damaged = tl.maximum(damaged, tl.max(marks, 0))
+    if damaged > 0:
+        for reverse in range(2):
+            sweep_row(
+                b, reverse, e, a, start, end, u, v, lengths, state, scale, B, T, a_b, a_t, start_b, end_b,
+                u_b, u_t, v_b, v_t, C, P, True, VARY, DUAL, PAIRS,
+            )  # fmt: skip
+        tl.debug_barrier()
+        for chunk in range(chunks):
+            expect_chunk(
+                b, chunk, e, a, start, end, v, lengths, state, scale, tags, log_z, unary, pairs, flags, bad,
+                B, T, span, chunks, a_b, a_t, start_b, end_b, v_b, v_t,
+                C, P, True, VARY, DUAL, PAIRS, GOLD, EDGES,
+            )  # fmt: skip
