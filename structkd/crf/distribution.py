@@ -29,7 +29,7 @@ class _Lazy(Generic[_Answer]):
     def __get__(self, chain: LinearChainCRF | None, owner: type) -> _Lazy[_Answer] | _Answer:
         if chain is None:
             return self
-        key = (self, chain._trainable and torch.is_grad_enabled())
+        key = (self, torch.is_grad_enabled() and chain._trainable)
         if key not in chain._answers:
             chain._answers[key] = self._question(chain)
         return chain._answers[key]
@@ -97,7 +97,11 @@ class LinearChainCRF:
         self._p = p
         self._given_positions = positions
         self._answers: dict[tuple[_Lazy[Any], bool], Any] = {}
-        self._trainable = any(x.requires_grad for x in p[:4])
+
+    @property
+    def _trainable(self) -> bool:
+        p = self._p
+        return p.emissions.requires_grad or p.transitions.requires_grad or p.start.requires_grad or p.end.requires_grad
 
     @classmethod
     def _of(cls, p: Potentials, positions: Tensor | None) -> LinearChainCRF:
@@ -155,28 +159,31 @@ class LinearChainCRF:
     @_Lazy
     def log_partition(self) -> Tensor:
         """log Z [B]."""
-        graph = self._trainable and torch.is_grad_enabled()
+        graph = torch.is_grad_enabled() and self._trainable
         if graph or (LinearChainCRF._expectations, graph) in self._answers:
-            return self._expectations.log_partition  # a backward pass wants the expectations anyway
+            return self._expectations.value  # a backward pass wants the expectations anyway
         return autograd.log_partition(self._p)
 
-    @property
+    @_Lazy
     def marginals(self) -> Tensor:
         """p(tag c at step t) [B, T, C]; 0 beyond the length."""
-        return self._expectations.marginals
+        graph = torch.is_grad_enabled() and self._trainable
+        if (LinearChainCRF._expectations, graph) in self._answers:
+            return self._expectations.marginals
+        return autograd.expectations(self._p, "none").marginals
 
     @_Lazy
     def transition_counts(self) -> Tensor:
         """Expected number of steps from tag i to tag j [B, C, C]."""
-        pairs = self._expectations.pairs
+        pairs = _known(self._expectations.pairs)
         return pairs.sum(1) if pairs.dim() == 4 else pairs
 
     @_Lazy
     def edge_marginals(self) -> Tensor:
         """p(tag i at t and tag j at t+1) [B, T-1, C, C]; computed only when asked."""
         if self._p.by_position:
-            return self._expectations.pairs
-        return autograd.expectations(self._p, edges=True).pairs
+            return _known(self._expectations.pairs)
+        return _known(autograd.expectations(self._p, "edges").pairs)
 
     @_Lazy
     def _wide(self) -> LinearChainCRF:
@@ -198,10 +205,11 @@ class LinearChainCRF:
         """
         _check_same(self._p, other._p)
         p, q = self._wide, other._wide
-        pairs = p._expectations.pairs
+        expected = p._expectations
+        pairs = _known(expected.pairs)
         if q._p.by_position and pairs.dim() == 3:
             pairs = p.edge_marginals
-        score = autograd.expected_score(q._p, p.marginals, pairs)
+        score = autograd.expected_score(q._p, expected.marginals, pairs)
         return (q.log_partition - score).to(self._p.emissions.dtype)
 
     def kl(self, other: LinearChainCRF) -> Tensor:
@@ -238,8 +246,7 @@ class LinearChainCRF:
     @_Lazy
     def argmax(self) -> Argmax:
         """The best path and its score."""
-        with torch.no_grad():
-            best = select(self._p.emissions.device).viterbi(self._p)
+        best = select(self._p.emissions.device).viterbi(self._p)
         return Argmax(best.tags[:, 0], best.scores[:, 0])
 
     def topk(self, k: int) -> TopK:
@@ -250,8 +257,7 @@ class LinearChainCRF:
         """
         if k < 1:
             raise ValueError(f"topk: k must be at least 1, got {k}")
-        with torch.no_grad():
-            best = select(self._p.emissions.device).topk(self._p, k)
+        best = select(self._p.emissions.device).topk(self._p, k)
         return TopK(best.tags, best.scores, ~torch.isneginf(best.scores))
 
     def score(self, tags: Tensor) -> Tensor:
@@ -270,7 +276,7 @@ class LinearChainCRF:
         """
         if tags.dim() == 2:
             self._paths(tags)
-            return -autograd.negative_log_likelihood(self._p, tags)
+            return autograd.log_likelihood(self._p, tags)
         found = self.score(tags)
         log_z = self.log_partition[:, None]
         return torch.where(torch.isneginf(found), -torch.inf, found - log_z)
@@ -311,8 +317,7 @@ class LinearChainCRF:
         batch, length = p.emissions.shape[:2]
         device = p.emissions.device
         uniforms = torch.rand(batch, n, length, dtype=torch.float64, device=device, generator=generator)
-        with torch.no_grad():
-            return select(device).sample(p, uniforms)
+        return select(device).sample(p, uniforms)
 
     def tempered(self, temperature: float) -> LinearChainCRF:
         """The chain with every potential divided by a temperature."""
@@ -334,6 +339,12 @@ class LinearChainCRF:
             ),
             self._given_positions,
         )
+
+
+def _known(pairs: Tensor | None) -> Tensor:
+    """The pairs that were asked for."""
+    assert pairs is not None
+    return pairs
 
 
 def _check(emissions: Tensor, transitions: Tensor, start: Tensor, end: Tensor, lengths: Tensor) -> None:

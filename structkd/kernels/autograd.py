@@ -16,7 +16,7 @@ from torch.autograd import Function
 
 from structkd.kernels import scores
 from structkd.kernels.dispatch import select
-from structkd.kernels.interface import Backend, Expectations, Potentials
+from structkd.kernels.interface import Backend, Expectations, Pairs, Potentials
 
 _Grads = tuple[Tensor | None, ...]
 
@@ -25,35 +25,44 @@ def _needs_graph(*tensors: Tensor | None) -> bool:
     return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
 
 
-def expectations(p: Potentials, *, edges: bool = False) -> Expectations:
-    """log Z, marginals and counts (by position if ``edges``); log Z can be differentiated twice, the others once."""
+def expectations(p: Potentials, pairs: Pairs = "counts") -> Expectations:
+    """log Z, which can be differentiated twice, marginals and counts, which can be differentiated once.
+
+    Where no pairs are wanted, log Z is left without a gradient: asking for it is what ``log_partition`` is for.
+    """
     backend = select(p.emissions.device)
-    if backend.differentiable or not _needs_graph(*p):
-        return backend.expectations(p, edges)
-    return Expectations(*_Inference.apply(backend, edges, None, p.lengths, *p[:4]))
+    if backend.differentiable or not _needs_graph(*p[:4]):
+        return backend.expectations(p, pairs)
+    return Expectations(*_Inference.apply(backend, pairs, None, False, p.lengths, *p[:4]))
 
 
 def log_partition(p: Potentials) -> Tensor:
     """log Z [B] where nothing else is asked."""
     backend = select(p.emissions.device)
-    if backend.differentiable or not _needs_graph(*p):
+    if backend.differentiable or not _needs_graph(*p[:4]):
         return backend.log_partition(p)
-    return _Inference.apply(backend, False, None, p.lengths, *p[:4])[0]
+    return _Inference.apply(backend, "counts", None, False, p.lengths, *p[:4])[0]
 
 
-def negative_log_likelihood(p: Potentials, tags: Tensor) -> Tensor:
-    """log Z - score(tags [B, T]) [B] as one node; +inf, with gradient 0, where the path is -1 or no path is legal."""
+def log_likelihood(p: Potentials, tags: Tensor, *, total: bool = False) -> Tensor:
+    """score(tags [B, T]) - log Z [B], or its sum, as one node; -inf where the path is -1 or no path is legal."""
     backend = select(p.emissions.device)
     if backend.differentiable:
-        backend.check_tags(p, tags[:, None])
-        wide = p.double()
-        log_z = backend.log_partition(wide)
-        absent = torch.isneginf(log_z) | (tags[:, 0] < 0)
-        nll = torch.where(absent, torch.inf, log_z - backend.path_scores(wide, tags[:, None])[:, 0])
-        return nll.to(p.emissions.dtype)
-    if not _needs_graph(*p):
-        return backend.negative_log_likelihood(p, tags).log_partition
-    return _Inference.apply(backend, False, tags, p.lengths, *p[:4])[0]
+        value = _composed_log_likelihood(backend, p, tags)
+    elif _needs_graph(*p[:4]):
+        return _Inference.apply(backend, "counts", tags, total, p.lengths, *p[:4])[0]
+    else:
+        value = backend.log_likelihood(p, tags).value
+    return value.sum() if total else value
+
+
+def _composed_log_likelihood(backend: Backend, p: Potentials, tags: Tensor) -> Tensor:
+    backend.check_tags(p, tags[:, None])
+    wide = p.double()
+    log_z = backend.log_partition(wide)
+    absent = torch.isneginf(log_z) | (tags[:, 0] < 0)
+    value = torch.where(absent, -torch.inf, backend.path_scores(wide, tags[:, None])[:, 0] - log_z)
+    return value.to(p.emissions.dtype)
 
 
 def path_scores(p: Potentials, tags: Tensor) -> Tensor:
@@ -64,7 +73,7 @@ def path_scores(p: Potentials, tags: Tensor) -> Tensor:
 
 
 def _path_scores(backend: Backend, p: Potentials, tags: Tensor) -> Tensor:
-    if backend.differentiable or not _needs_graph(*p):
+    if backend.differentiable or not _needs_graph(*p[:4]):
         return backend.path_scores(p, tags)
     return _PathScores.apply(backend, tags, p.lengths, *p[:4])
 
@@ -72,7 +81,7 @@ def _path_scores(backend: Backend, p: Potentials, tags: Tensor) -> Tensor:
 def expected_score(p: Potentials, marginals: Tensor, pairs: Tensor | None) -> Tensor:
     """<marginals, emissions> + <pairs, transitions> + the ends [B]."""
     backend = select(p.emissions.device)
-    if backend.differentiable or not _needs_graph(*p, marginals, pairs):
+    if backend.differentiable or not _needs_graph(*p[:4], marginals, pairs):
         return backend.expected_score(p, marginals, pairs)
     return _ExpectedScore.apply(backend, p.lengths, *p[:4], marginals, pairs)
 
@@ -82,39 +91,48 @@ def _add(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 
 class _Inference(Function):
-    """(log Z, marginals, counts), or the same minus the score and the counts of given tags."""
+    """(log Z, marginals, pairs), or (log-probability of tags, its derivatives): a function and its gradient.
+
+    Both outputs behind the first are the derivative of the first, so a second derivative comes back to this node
+    through them. That of a log-probability is that of -log Z: the score of the tags is linear.
+    """
 
     @staticmethod
-    def forward(ctx: Any, backend: Backend, edges: bool, tags: Tensor | None, lengths: Tensor, *chain: Tensor) -> Any:
+    def forward(
+        ctx: Any, backend: Backend, pairs: Pairs, tags: Tensor | None, total: bool, lengths: Tensor, *chain: Tensor
+    ) -> Any:
         ctx.set_materialize_grads(False)
         p = Potentials._make((*chain, lengths))
-        x = backend.expectations(p, edges) if tags is None else backend.negative_log_likelihood(p, tags)
+        if tags is None:
+            x = backend.expectations(p, pairs, keep=pairs == "none")
+            ctx.state = x.state
+        else:
+            x = backend.log_likelihood(p, tags)
+            ctx.state = None
         ctx.backend = backend
         ctx.save_for_backward(*p, x.marginals, x.pairs, tags)
-        return tuple(x)
+        return (x.value.sum() if total else x.value), x.marginals, x.pairs
 
     @staticmethod
     def backward(ctx: Any, weight: Tensor | None, unary: Tensor | None, pairs: Tensor | None) -> Any:
         *chain, marginals, counts, tags = ctx.saved_tensors
         p = Potentials._make(chain)
+        graph = torch.is_grad_enabled()
+        weigh = scores.weigh if graph else ctx.backend.weigh
         grads: _Grads = (None,) * 4
         if weight is not None:
-            # marginals and counts are outputs of this very node: where a second derivative is wanted, it comes back
-            # here through them.
-            weigh = scores.weigh if torch.is_grad_enabled() else ctx.backend.weigh
+            weight = weight.expand(len(marginals)) if weight.dim() == 0 else weight
             grads = weigh(weight, marginals, counts, p)
         if unary is not None or pairs is not None:
-            if tags is not None:  # a sentence without a path is constant
-                live = (tags[:, 0] >= 0)[:, None, None]
-                unary = None if unary is None else unary * live
-                pairs = None if pairs is None else pairs * (live[..., None] if pairs.dim() == 4 else live)
-            if torch.is_grad_enabled():
-                d_marginals, d_counts = _Directional.apply(ctx.backend, *p, unary, pairs)
+            sign = None
+            if tags is not None:  # a path of -1 has a constant probability
+                sign = torch.where(tags[:, 0] >= 0, -1, 0).to(p.emissions.dtype)
+            if graph:
+                moved = _Directional.apply(ctx.backend, *p, unary, pairs)
             else:
-                d_marginals, d_counts = ctx.backend.directional(p, unary, pairs)
-            ones = d_marginals.new_ones(len(d_marginals))
-            grads = tuple(map(_add, grads, scores.weigh(ones, d_marginals, d_counts, p)))
-        return None, None, None, None, *grads
+                moved = ctx.backend.directional(p, unary, pairs, ctx.state)
+            grads = tuple(map(_add, grads, weigh(sign, *moved, p)))
+        return None, None, None, None, None, *grads
 
 
 class _Directional(Function):

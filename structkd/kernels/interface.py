@@ -7,7 +7,7 @@ backends in the same way; checks on the caller's tensors happen once, in ``struc
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,6 +18,11 @@ from structkd.kernels import scores
 
 class BackendUnavailable(StructKDError):
     """A backend was forced that cannot run here; the message says why."""
+
+
+#: What is wanted of pairs: nothing, sums over the positions [B, C, C], or every position [B, T-1, C, C]. Where the
+#: transitions depend on the position, "counts" gives every position too: the gradient needs them.
+Pairs = Literal["none", "counts", "edges"]
 
 
 class Potentials(NamedTuple):
@@ -50,11 +55,15 @@ class Potentials(NamedTuple):
 
 
 class Expectations(NamedTuple):
-    """log Z and its first derivatives; 0 beyond the length, and everywhere where no path is legal (log Z = -inf)."""
+    """A function of the potentials and its first derivatives; they are 0 beyond the length.
 
-    log_partition: Tensor  # [B]; minus the score of the tags in negative_log_likelihood
-    marginals: Tensor  # [B, T, C]; minus the one-hot tags in negative_log_likelihood
-    pairs: Tensor  # [B, C, C] summed over positions, or [B, T-1, C, C]
+    The function is log Z, or the log-probability of a path. The derivatives are 0 everywhere where no path is legal.
+    """
+
+    value: Tensor  # [B]
+    marginals: Tensor  # [B, T, C]; for a path its one-hot tags minus the marginals
+    pairs: Tensor | None  # [B, C, C] or [B, T-1, C, C]; for a path its counts minus the expected ones
+    state: Any = None  # what the backend can use again in ``directional``
 
 
 class Paths(NamedTuple):
@@ -90,19 +99,22 @@ class Backend:
 
     def log_partition(self, p: Potentials) -> Tensor:
         """log Z [B]."""
-        return self.expectations(p, edges=False).log_partition
+        return self.expectations(p, "none").value
 
-    def expectations(self, p: Potentials, edges: bool) -> Expectations:
-        """log Z, marginals and expected transition counts; by position if ``edges`` or ``p.by_position``."""
+    def expectations(self, p: Potentials, pairs: Pairs, *, keep: bool = False) -> Expectations:
+        """log Z, marginals and expected transition counts; ``keep`` asks for a ``state`` if that is cheap."""
         raise NotImplementedError
 
-    def directional(self, p: Potentials, unary: Tensor | None, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
+    def directional(
+        self, p: Potentials, unary: Tensor | None, pairs: Tensor | None, state: Any = None
+    ) -> tuple[Tensor, Tensor]:
         """The derivative of marginals and counts along a direction: a Hessian-vector product of log Z.
 
         Args:
             p: The chains.
             unary: Direction of the emissions [B, T, C]; None is 0.
             pairs: Direction of the transitions [B, C, C] or [B, T-1, C, C]; None is 0.
+            state: Of ``expectations`` of the same chains, or None.
 
         Returns:
             [B, T, C], and [B, C, C] or, if ``p.by_position``, [B, T-1, C, C].
@@ -121,20 +133,24 @@ class Backend:
         """Exact samples by inverting the distribution function: uniforms [B, n, T] in [0, 1) -> tags [B, n, T]."""
         raise NotImplementedError
 
-    def negative_log_likelihood(self, p: Potentials, tags: Tensor) -> Expectations:
-        """log Z - score(tags [B, T]) and its derivatives in one go; ValueError for tags that are no path."""
+    def log_likelihood(self, p: Potentials, tags: Tensor) -> Expectations:
+        """score(tags [B, T]) - log Z and its derivatives in one go; ValueError for tags that are no path.
+
+        -inf, with derivatives of 0, where the path is -1 or no path is legal.
+        """
         self.check_tags(p, tags[:, None])
         wide = p.double()  # the difference of two large scores
-        z, marginals, pairs = self.expectations(wide, edges=False)
+        log_z, marginals, pairs, _ = self.expectations(wide, "counts")
+        assert pairs is not None
         gold = self.path_scores(wide, tags[:, None])[:, 0]
-        absent = torch.isneginf(z) | (tags[:, 0] < 0)
-        nll = torch.where(absent, torch.inf, z - gold)
+        absent = torch.isneginf(log_z) | (tags[:, 0] < 0)
+        value = torch.where(absent, -torch.inf, gold - log_z)
         live = (~absent).double()
         unary_counts, pair_counts = self.path_counts(tags[:, None], live[:, None], p)
-        marginals = marginals * live[:, None, None] - unary_counts
-        pairs = pairs * live.view(-1, *[1] * (pairs.dim() - 1)) - pair_counts
+        marginals = unary_counts - marginals * live[:, None, None]
+        pairs = pair_counts - pairs * live.view(-1, *[1] * (pairs.dim() - 1))
         dtype = p.emissions.dtype
-        return Expectations(nll.to(dtype), marginals.to(dtype), pairs.to(dtype))
+        return Expectations(value.to(dtype), marginals.to(dtype), pairs.to(dtype))
 
     def check_tags(self, p: Potentials, tags: Tensor) -> None:
         """Raise ValueError unless each of tags [B, k, T] is a path, or -1 at every step."""
@@ -152,8 +168,10 @@ class Backend:
         """<marginals, emissions> + <pairs, transitions> + the ends [B], with 0 * (-inf) = 0."""
         return scores.expected_score(p, marginals, pairs)
 
-    def weigh(self, weights: Tensor, unary: Tensor, pairs: Tensor | None, p: Potentials) -> tuple[Tensor | None, ...]:
-        """weights [B] times expectations, summed into the shapes of emissions, transitions, start and end."""
+    def weigh(
+        self, weights: Tensor | None, unary: Tensor, pairs: Tensor | None, p: Potentials
+    ) -> tuple[Tensor | None, ...]:
+        """weights [B] times expectations, summed into the shapes of emissions, transitions, start and end; None is 1."""
         return scores.weigh(weights, unary, pairs, p)
 
     def read_mask(self, mask: Tensor) -> MaskFacts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from ctypes import c_int64, c_void_p
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
@@ -12,10 +13,11 @@ import torch
 from torch import Tensor
 
 from structkd.kernels import scores
-from structkd.kernels.interface import Backend, Expectations, MaskFacts, Paths, Potentials
+from structkd.kernels.interface import Backend, Expectations, MaskFacts, Pairs, Paths, Potentials
 
 _HOLES, _FIRST_OFF, _EMPTY = 1, 2, 4
 _OK, _OUT_OF_MEMORY = -1, -2
+_LARGEST_STATE = 64 << 20  # bytes
 
 
 class _Potentials(ctypes.Structure):
@@ -44,8 +46,8 @@ class _Potentials(ctypes.Structure):
 _POINTER = ctypes.POINTER(_Potentials)
 # p = pointer, i = integer; every function takes the potentials first, but for the mask.
 _SIGNATURES = {
-    "structkd_expectations": "ppppi",
-    "structkd_directional": "ppippi",
+    "structkd_expectations": "ppppip",
+    "structkd_directional": "ppippip",
     "structkd_topk": "ipp",
     "structkd_sample": "pip",
     "structkd_check_paths": "pi",
@@ -81,6 +83,8 @@ def load_library() -> ctypes.CDLL:
         function.argtypes = (_POINTER, *(kinds[c] for c in signature))
     library.structkd_mask.restype = c_int64
     library.structkd_mask.argtypes = (c_void_p, *[c_int64] * 4, c_void_p)
+    library.structkd_state_size.restype = c_int64
+    library.structkd_state_size.argtypes = (c_int64, c_int64)
     library.structkd_instructions.restype = ctypes.c_char_p
     library.structkd_force.argtypes = (ctypes.c_char_p,)
     return library
@@ -141,60 +145,77 @@ class Native(Backend):
             (e, a, s, t, n),
         )
 
-    def _ask(self, p: Potentials, name: str, *arguments: int | None) -> None:
+    def _ask(self, p: Potentials, function: Callable[..., int], *arguments: int | None) -> None:
         chain, keep = self._chain(p)
-        status = getattr(self._lib, name)(chain, *arguments)
+        status = function(chain, *arguments)
         del keep
-        if status >= 0:
+        if status != _OK:
+            if status == _OUT_OF_MEMORY:
+                raise MemoryError(f"no memory left for the CRF of {p.emissions.shape[0]} sentences")
             scores.refuse_tags(status)
-        if status == _OUT_OF_MEMORY:
-            raise MemoryError(f"{name}: no memory left for {p.emissions.shape[0]} sentences")
 
     def log_partition(self, p: Potentials) -> Tensor:
-        log_z = p.emissions.new_empty(p.emissions.shape[0])
-        self._ask(p, "structkd_expectations", None, log_z.data_ptr(), None, None, 0)
+        log_z = torch.empty(p.emissions.shape[0], dtype=p.emissions.dtype)
+        self._ask(p, self._lib.structkd_expectations, None, log_z.data_ptr(), None, None, 0, None)
         return log_z
 
-    def expectations(self, p: Potentials, edges: bool) -> Expectations:
-        return self._expectations(p, None, edges)
+    def expectations(self, p: Potentials, pairs: Pairs, *, keep: bool = False) -> Expectations:
+        return self._expectations(p, None, pairs, keep)
 
-    def negative_log_likelihood(self, p: Potentials, tags: Tensor) -> Expectations:
-        return self._expectations(p, tags.long().contiguous(), False)
+    def log_likelihood(self, p: Potentials, tags: Tensor) -> Expectations:
+        return self._expectations(p, tags.long().contiguous(), "counts", False)
 
-    def _expectations(self, p: Potentials, tags: Tensor | None, edges: bool) -> Expectations:
-        batch, length, num_tags = p.emissions.shape
-        edges = edges or p.by_position
+    def _expectations(self, p: Potentials, tags: Tensor | None, pairs: Pairs, keep: bool) -> Expectations:
+        batch, length, num_tags = shape = p.emissions.shape
+        edges = p.by_position or pairs == "edges"
         dtype = p.emissions.dtype
-        log_z = torch.empty(batch, dtype=dtype)
-        marginals = torch.empty((batch, length, num_tags), dtype=dtype)
-        pairs = torch.empty(
-            (batch, length - 1, num_tags, num_tags) if edges else (batch, num_tags, num_tags), dtype=dtype
+        value = torch.empty(batch, dtype=dtype)
+        marginals = torch.empty(shape, dtype=dtype)
+        found = None
+        if pairs != "none":
+            found = torch.empty(
+                (batch, length - 1, num_tags, num_tags) if edges else (batch, num_tags, num_tags), dtype=dtype
+            )
+        state = self._state(batch, length, num_tags) if keep else None
+        self._ask(
+            p,
+            self._lib.structkd_expectations,
+            None if tags is None else tags.data_ptr(),
+            value.data_ptr(),
+            marginals.data_ptr(),
+            None if found is None else found.data_ptr(),
+            edges,
+            None if state is None else state.data_ptr(),
         )
-        gold = None if tags is None else tags.data_ptr()
-        self._ask(p, "structkd_expectations", gold, log_z.data_ptr(), marginals.data_ptr(), pairs.data_ptr(), edges)
-        return Expectations(log_z, marginals, pairs)
+        return Expectations(value, marginals, found, state)
 
-    def directional(self, p: Potentials, unary: Tensor | None, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
-        batch, length, num_tags = p.emissions.shape
+    def _state(self, batch: int, length: int, num_tags: int) -> Tensor | None:
+        """Room for a forward-backward pass, or None where doing it again is better than holding so much memory."""
+        size = batch * self._lib.structkd_state_size(length, num_tags)
+        return torch.empty(size, dtype=torch.float64) if size * 8 <= _LARGEST_STATE else None
+
+    def directional(
+        self, p: Potentials, unary: Tensor | None, pairs: Tensor | None, state: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        batch, length, num_tags = shape = p.emissions.shape
         edges = p.by_position
         dtype = p.emissions.dtype
-        if unary is not None:
-            unary = unary.to(dtype).contiguous()
-        if pairs is not None:
-            pairs = pairs.to(dtype).contiguous()
-        d_unary = torch.empty((batch, length, num_tags), dtype=dtype)
+        unary = None if unary is None else unary.to(dtype).contiguous()
+        pairs = None if pairs is None else pairs.to(dtype).contiguous()
+        d_unary = torch.empty(shape, dtype=dtype)
         d_pairs = torch.empty(
             (batch, length - 1, num_tags, num_tags) if edges else (batch, num_tags, num_tags), dtype=dtype
         )
         self._ask(
             p,
-            "structkd_directional",
+            self._lib.structkd_directional,
             None if unary is None else unary.data_ptr(),
             None if pairs is None else pairs.data_ptr(),
             pairs is not None and pairs.dim() == 4,
             d_unary.data_ptr(),
             d_pairs.data_ptr(),
             edges,
+            None if state is None else state.data_ptr(),
         )
         return d_unary, d_pairs
 
@@ -202,23 +223,23 @@ class Native(Backend):
         batch, length, _ = p.emissions.shape
         tags = torch.empty((batch, k, length), dtype=torch.int64)
         found = torch.empty((batch, k), dtype=p.emissions.dtype)
-        self._ask(p, "structkd_topk", k, tags.data_ptr(), found.data_ptr())
+        self._ask(p, self._lib.structkd_topk, k, tags.data_ptr(), found.data_ptr())
         return Paths(tags, found)
 
     def sample(self, p: Potentials, uniforms: Tensor) -> Tensor:
         uniforms = uniforms.double().contiguous()
         tags = torch.empty(uniforms.shape, dtype=torch.int64)
-        self._ask(p, "structkd_sample", uniforms.data_ptr(), uniforms.shape[1], tags.data_ptr())
+        self._ask(p, self._lib.structkd_sample, uniforms.data_ptr(), uniforms.shape[1], tags.data_ptr())
         return tags
 
     def check_tags(self, p: Potentials, tags: Tensor) -> None:
         tags = tags.long().contiguous()
-        self._ask(p, "structkd_check_paths", tags.data_ptr(), tags.shape[1])
+        self._ask(p, self._lib.structkd_check_paths, tags.data_ptr(), tags.shape[1])
 
     def path_scores(self, p: Potentials, tags: Tensor) -> Tensor:
         tags = tags.long().contiguous()
         found = torch.empty(tags.shape[:2], dtype=p.emissions.dtype)
-        self._ask(p, "structkd_path_scores", tags.data_ptr(), tags.shape[1], found.data_ptr())
+        self._ask(p, self._lib.structkd_path_scores, tags.data_ptr(), tags.shape[1], found.data_ptr())
         return found
 
     def expected_score(self, p: Potentials, marginals: Tensor, pairs: Tensor | None) -> Tensor:
@@ -227,26 +248,28 @@ class Native(Backend):
         found = torch.empty(p.emissions.shape[:1], dtype=p.emissions.dtype)
         by_position = pairs is not None and pairs.dim() == 4
         at = None if pairs is None else pairs.data_ptr()
-        self._ask(p, "structkd_expected_score", marginals.data_ptr(), at, by_position, found.data_ptr())
+        self._ask(p, self._lib.structkd_expected_score, marginals.data_ptr(), at, by_position, found.data_ptr())
         return found
 
-    def weigh(self, weights: Tensor, unary: Tensor, pairs: Tensor | None, p: Potentials) -> tuple[Tensor | None, ...]:
+    def weigh(
+        self, weights: Tensor | None, unary: Tensor, pairs: Tensor | None, p: Potentials
+    ) -> tuple[Tensor | None, ...]:
         if pairs is not None and pairs.dim() == 4 and not p.by_position:
             pairs = pairs.sum(1)
         unary = unary.contiguous()
         pairs = None if pairs is None else pairs.contiguous()
         dtype = p.emissions.dtype
-        by_emissions = torch.empty(p.emissions.shape, dtype=dtype)
+        by_emissions = unary if weights is None else torch.empty(unary.shape, dtype=dtype)
         by_transitions = None if pairs is None else torch.empty(p.transitions.shape, dtype=dtype)
         by_start, by_end = torch.empty(p.start.shape, dtype=dtype), torch.empty(p.end.shape, dtype=dtype)
         self._ask(
             p,
-            "structkd_weigh",
-            weights.data_ptr(),
-            weights.stride(0),
+            self._lib.structkd_weigh,
+            None if weights is None else weights.data_ptr(),
+            0 if weights is None else weights.stride(0),
             unary.data_ptr(),
             None if pairs is None else pairs.data_ptr(),
-            by_emissions.data_ptr(),
+            None if weights is None else by_emissions.data_ptr(),
             None if by_transitions is None else by_transitions.data_ptr(),
             by_start.data_ptr(),
             by_end.data_ptr(),

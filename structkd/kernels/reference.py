@@ -5,11 +5,13 @@ This file is the truth that the other backends are compared with. It may be slow
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from structkd.kernels import scores
-from structkd.kernels.interface import Backend, Expectations, Paths, Potentials
+from structkd.kernels.interface import Backend, Expectations, Pairs, Paths, Potentials
 
 # An impossible step weighs exp(-1e30) = 0, and unlike -inf it has derivatives: those of exp(-1e30), which are 0.
 _IMPOSSIBLE = -1e30
@@ -62,23 +64,25 @@ class Reference(Backend):
     def log_partition(self, p: Potentials) -> Tensor:
         return _forward(_exact(p)).to(p.emissions.dtype)
 
-    def expectations(self, p: Potentials, edges: bool) -> Expectations:
+    def expectations(self, p: Potentials, pairs: Pairs, *, keep: bool = False) -> Expectations:
         """Expectations are the derivatives of log Z, so that is how they are computed."""
         graph = _wants_graph(p)
         q = _exact(p)
         with torch.enable_grad():
             unary = torch.zeros_like(q.emissions, requires_grad=True)
-            pairs = torch.zeros_like(q.transitions, requires_grad=True)
-            log_z = _forward(q._replace(emissions=q.emissions + unary, transitions=q.transitions + pairs))
+            binary = torch.zeros_like(q.transitions, requires_grad=True)
+            log_z = _forward(q._replace(emissions=q.emissions + unary, transitions=q.transitions + binary))
             total = torch.where(torch.isneginf(log_z), 0, log_z).sum()
-            e, n = torch.autograd.grad(total, (unary, pairs), create_graph=graph, materialize_grads=True)
-        if not edges and not p.by_position:
+            e, n = torch.autograd.grad(total, (unary, binary), create_graph=graph, materialize_grads=True)
+        if pairs != "edges" and not p.by_position:
             n = n.sum(1)
         dtype = p.emissions.dtype
-        result = Expectations(log_z.to(dtype), e.to(dtype), n.to(dtype))
-        return result if graph else Expectations(*(x.detach() for x in result))
+        found = (log_z.to(dtype), e.to(dtype), n.to(dtype))
+        return Expectations(*(found if graph else (x.detach() for x in found)))
 
-    def directional(self, p: Potentials, unary: Tensor | None, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
+    def directional(
+        self, p: Potentials, unary: Tensor | None, pairs: Tensor | None, state: Any = None
+    ) -> tuple[Tensor, Tensor]:
         """The Hessian is symmetric: the gradient of <expectations, direction>."""
         emissions = p.emissions.detach().double().requires_grad_()
         transitions = p.transitions.detach().double()
@@ -87,7 +91,8 @@ class Reference(Backend):
         transitions = transitions.clone().requires_grad_()
         with torch.enable_grad():
             q = Potentials(emissions, transitions, p.start.detach(), p.end.detach(), p.lengths)
-            x = self.expectations(q, edges=pairs is not None and pairs.dim() == 4)
+            x = self.expectations(q, "edges" if pairs is not None and pairs.dim() == 4 else "counts")
+            assert x.pairs is not None
             along = 0.0 * (x.marginals.sum() + x.pairs.sum())
             if unary is not None:
                 inside = scores.within(p.lengths, unary.shape[1])[..., None]
@@ -99,8 +104,7 @@ class Reference(Backend):
 
     def topk(self, p: Potentials, k: int) -> Paths:
         """List Viterbi: the k best prefixes that end in each tag, step by step, with back pointers."""
-        with torch.no_grad():
-            return list_viterbi(p, k)
+        return list_viterbi(p, k)
 
     def sample(self, p: Potentials, uniforms: Tensor) -> Tensor:
         """Backward algorithm, then tag by tag from the conditional distributions p(y_t | y_t-1)."""
@@ -122,6 +126,7 @@ class Reference(Backend):
             return torch.where(inside[:, None], torch.stack(tags, 2), -1)
 
 
+@torch.no_grad()
 def list_viterbi(p: Potentials, k: int) -> Paths:
     """The exact k best paths of every chain, O(T C^2 k).
 

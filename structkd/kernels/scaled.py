@@ -8,12 +8,12 @@ transitions, so a step is one batched matrix product for the two of them. Senten
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from structkd.kernels.interface import Backend, Expectations, Paths, Potentials
+from structkd.kernels.interface import Backend, Expectations, Pairs, Paths, Potentials
 from structkd.kernels.reference import Reference, list_viterbi
 from structkd.kernels.scores import within
 
@@ -145,7 +145,7 @@ class Scaled(Backend):
 
     name = "torch"
 
-    def expectations(self, p: Potentials, edges: bool) -> Expectations:
+    def expectations(self, p: Potentials, pairs: Pairs, *, keep: bool = False) -> Expectations:
         sweep = _sweep(p)
         inside = within(p.lengths, p.emissions.shape[1])[..., None]
         alpha, beta = _own(sweep, sweep.after, False), _own(sweep, sweep.before, True)
@@ -153,18 +153,21 @@ class Scaled(Backend):
         left = torch.where(inside, alpha / sweep.total[..., None], 0)
         marginals = left * beta
         followed = torch.nn.functional.pad(inside[:, 1:], (0, 0, 0, 1))
-        pairs = _pairs(p, sweep, torch.where(followed, left, 0), arriving, edges)
         dtype = p.emissions.dtype
-        result = Expectations(sweep.log_partition.to(dtype), marginals.to(dtype), pairs.to(dtype))
+        found = [sweep.log_partition.to(dtype), marginals.to(dtype)]
+        if pairs != "none":
+            found.append(_pairs(p, sweep, torch.where(followed, left, 0), arriving, pairs == "edges").to(dtype))
         if sweep.broken is not None:
-            exact = _REFERENCE.expectations(p.rows(sweep.broken), edges)
-            for mine, theirs in zip(result, exact, strict=True):
+            exact = _REFERENCE.expectations(p.rows(sweep.broken), pairs)
+            for mine, theirs in zip(found, exact, strict=False):
                 mine[sweep.broken] = theirs
-        return result
+        return Expectations(found[0], found[1], found[2] if len(found) > 2 else None, sweep if keep else None)
 
-    def directional(self, p: Potentials, unary: Tensor | None, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
+    def directional(
+        self, p: Potentials, unary: Tensor | None, pairs: Tensor | None, state: Any = None
+    ) -> tuple[Tensor, Tensor]:
         """Dual numbers: alpha and beta are carried along with their derivatives, both directions in one loop."""
-        sweep = _sweep(p)
+        sweep: _Sweep = _sweep(p) if state is None else state
         batch, length, num_tags = p.emissions.shape
         inside = within(p.lengths, length)[..., None]
         total = sweep.total[..., None]

@@ -132,8 +132,10 @@ def by_mass(weights: Tensor, p: Potentials, marginals: Tensor, pairs: Tensor | N
     return unary, weights[:, None, None, None] * potential(pairs, transitions, inside)
 
 
-def weigh(weights: Tensor, unary: Tensor, pairs: Tensor | None, p: Potentials) -> tuple[Tensor | None, ...]:
-    """weights [B] times expectations, summed into the shapes of emissions, transitions, start and end."""
+def weigh(weights: Tensor | None, unary: Tensor, pairs: Tensor | None, p: Potentials) -> tuple[Tensor | None, ...]:
+    """weights [B] times expectations, summed into the shapes of emissions, transitions, start and end; None is 1."""
+    if weights is None:
+        weights = unary.new_ones(len(unary))
     if pairs is not None and pairs.dim() == 4 and not p.by_position:
         pairs = pairs.sum(1)
     unary = torch.where(within(p.lengths, unary.shape[1])[..., None], unary, 0)

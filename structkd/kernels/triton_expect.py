@@ -39,6 +39,19 @@ def _gold_score(b, e, a, start, end, tags, lengths, T, a_t, start_b, end_b, C: t
 
 
 @jit
+def _joint(x, right, LOG: tl.constexpr):
+    """Forward times backward, their sum, and the logarithm taken out of both."""
+    if LOG:
+        z = x + right
+        top = finite(tl.max(z, 0))
+        z = tl.exp(z - top)
+    else:
+        z = x * right
+        top = 0.0
+    return z, tl.sum(z, 0), top
+
+
+@jit
 def _slope(dx, x, LOG: tl.constexpr):
     """The derivative of the logarithm."""
     if LOG:
@@ -69,6 +82,16 @@ def expect_chunk(
     m, mv, _ = matrices(a, v, 0, a_t, v_t, 0, C, P, LOG, False)
     if PAIRS and not VARY:
         mv = tile(v, 0, C, P, 0.0)
+    if (not DUAL) and chunk == 0:
+        x = row(state, 0, tag, C, inside, none)
+        _, mass, top = _joint(x, row(state + 2 * fields, 0, tag, C, inside, none), LOG)
+        value = tl.log(mass) + (top if LOG else tl.load(scale + b))
+        if GOLD:
+            score, wrong = _gold_score(b, e, a, start, end, tags, lengths, T, a_t, start_b, end_b, C)
+            known = (tl.load(tags + b * T) >= 0) & (value > float("-inf"))
+            value = tl.where(known, value - score, float("inf"))
+            tl.store(bad + b, wrong.to(tl.int32))
+        tl.store(log_z + b, value)
     begin = chunk * span
     ok = given((begin > 0) & (begin <= n), tag, C)
     left = row(state + fields, begin - 1, tag, C, ok, none)
@@ -90,20 +113,13 @@ def expect_chunk(
             m, mv, _ = matrices(a, v, tl.where(linked, t - 1, 0), a_t, v_t, 0, C, P, LOG, False)
             if PAIRS:
                 mv = tile(v + tl.where(linked, t - 1, 0) * v_t, 0, C, P, 0.0)
+        z, mass, top = _joint(x, right, LOG)
+        some = tl.where(mass > 0, mass, 1.0)
+        posterior = z / some
         if LOG:
-            z = x + right
-            top = finite(tl.max(z, 0))
-            z = tl.exp(z - top)
-            mass = tl.sum(z, 0)
-            posterior = z / tl.where(mass > 0, mass, 1.0)
-            norm = top + tl.log(tl.where(mass > 0, mass, 1.0))
-            edge = tl.exp(left[:, None] + m + (right - norm)[None, :])
+            edge = tl.exp(left[:, None] + m + (right - (top + tl.log(some)))[None, :])
         else:
-            z = x * right
-            mass = tl.sum(z, 0)
-            part = right / tl.where(mass > 0, mass, 1.0)
-            posterior = x * part
-            edge = left[:, None] * m * part[None, :]
+            edge = left[:, None] * m * (right / some)[None, :]
             low = tl.minimum(tl.max(y, 0), tl.max(right, 0))
             sound = (low >= _STEP) & (mass >= _TOTAL) & (mass < float("inf"))
             damaged = tl.where((t < n) & (sound == 0), 1, damaged)
@@ -130,13 +146,6 @@ def expect_chunk(
             tl.store(pairs + (b * (T - 1) + t - 1) * C * C + i * C + j, edge, mask=given(t > 0, i, C) & (j < C))
         else:
             total += edge
-        if (not DUAL) and t == 0:
-            value = tl.log(mass) + (top if LOG else tl.load(scale + b))
-            if GOLD:
-                score, wrong = _gold_score(b, e, a, start, end, tags, lengths, T, a_t, start_b, end_b, C)
-                value = tl.where(present & (value > float("-inf")), value - score, float("inf"))
-                tl.store(bad + b, wrong.to(tl.int32))
-            tl.store(log_z + b, value)
         left = y
     if not EDGES:
         tl.store(pairs + (b * chunks + chunk) * C * C + i * C + j, total, mask=both)

@@ -33,17 +33,17 @@ def viterbi(
     tags += b * tags_b
     best = row(end + b * end_b, 0, tag, C, inside, none)
     if not VARY:
-        m = tile(a, 0, C, P, none)
+        m = tile(a, 1, C, P, none)
     emission = row(e, n - 1, tag, C, inside, none)
     ahead = row(e, n - 2, tag, C, given(n > 1, tag, C), none)
     for s in range(1, n):
         t = n - 1 - s
         later = row(e, t - 1, tag, C, given(t > 0, tag, C), none)
         if VARY:
-            m = tile(a + t * a_t, 0, C, P, none)
+            m = tile(a + t * a_t, 1, C, P, none)
         if KEEP:
             tl.store(onward + (t + 1) * C + tag, best, mask=inside)
-        best, pointer = tl.max(m + (best + emission)[None, :], 1, return_indices=True)
+        best, pointer = tl.max(m + (best + emission)[:, None], 0, return_indices=True)
         tl.store(pointers + t * C + tag, pointer, mask=inside)
         emission = ahead
         ahead = later

@@ -37,25 +37,27 @@ def truth(kind: str, length: int, tags: int, dtype: torch.dtype) -> dict[str, Te
 
 def answers(p: Potentials, derivative: bool = True) -> dict[str, Tensor]:
     backend = select(CPU)
-    x = backend.expectations(p, edges=False)
+    x = backend.expectations(p, "counts", keep=True)
     best = backend.viterbi(p)
     tags = best.tags[:, 0].flip(0).clamp(min=0)
-    nll = backend.negative_log_likelihood(p, tags)
+    of_path = backend.log_likelihood(p, tags)
     found = {
-        "log_partition": x.log_partition,
+        "log_partition": x.value,
+        "log_partition alone": backend.log_partition(p),
         "marginals": x.marginals,
         "pairs": x.pairs,
         "best": best.scores,
         "score of best": backend.path_scores(p, best.tags),
-        "nll": nll.log_partition,
-        "nll unary": nll.marginals,
-        "nll pairs": nll.pairs,
+        "log_likelihood": of_path.value,
+        "derivative by emissions": of_path.marginals,
+        "derivative by pairs": of_path.pairs,
         "expected score": backend.expected_score(p, x.marginals, x.pairs),
     }
     if derivative:
         unary, pairs = direction(p)
         found["d marginals"], found["d pairs"] = backend.directional(p, unary, pairs)
         found["d marginals, unary only"], found["d pairs, unary only"] = backend.directional(p, unary, None)
+        found["d marginals, again"], found["d pairs, again"] = backend.directional(p, unary, pairs, x.state)
     weights = torch.linspace(-1, 1, len(p.lengths), dtype=p.emissions.dtype)
     for name, grad in zip("estu", backend.weigh(weights, x.marginals, x.pairs, p), strict=True):
         assert grad is not None
@@ -87,9 +89,9 @@ def test_edge_marginals_and_their_derivative_agree(fast_backend: str, kind: str)
     unary, _ = direction(p)
     along = torch.randn(3, 6, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     with use_backend("reference"):
-        expected = select(CPU).expectations(p, edges=True).pairs
+        expected = select(CPU).expectations(p, "edges").pairs
         derivative = select(CPU).directional(p, unary, along)
-    torch.testing.assert_close(select(CPU).expectations(p, edges=True).pairs, expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(select(CPU).expectations(p, "edges").pairs, expected, rtol=1e-10, atol=1e-12)
     for mine, theirs in zip(select(CPU).directional(p, unary, along), derivative, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-11)
 

@@ -43,7 +43,7 @@ static void no_expectations(const request *r, int64_t b) {
     if (r->counts) store_zeros(r->counts, b * pair_size(r), pair_size(r), p->wide);
 }
 
-/* log Z, marginals and counts; minus the score, one-hot tags and counts of a path if there is one. */
+/* log Z, marginals and counts; or, if there is a path, its score, one-hot tags and counts minus these. */
 static int expectations(const request *r, int64_t b, arena *memory) {
     const potentials *p = &r->p;
     int64_t tags = p->tags, width = r->width;
@@ -52,13 +52,14 @@ static int expectations(const request *r, int64_t b, arena *memory) {
     double value = s.log_z;
     const int64_t *gold = r->tags ? r->tags + b * p->length : NULL;
     if (gold && (gold[0] < 0 || s.log_z == -INFINITY)) {
-        value = INFINITY;
+        value = -INFINITY;
         s.alive = 0;
         gold = NULL;
     }
     double *counts = arena_take(memory, tags * width), *scratch = arena_take(memory, tags * width), *row;
     if (!counts || !scratch || !(row = arena_take(memory, width))) return -1;
-    if (gold) value -= path_score(p, b, gold);
+    if (gold) value = path_score(p, b, gold) - s.log_z;
+    double sign = gold ? -1 : 1;
     store(r->value, b, &value, 1, p->wide);
     if (!s.alive) {
         no_expectations(r, b);
@@ -68,8 +69,8 @@ static int expectations(const request *r, int64_t b, arena *memory) {
         int64_t at = b * p->length * tags;
         for (int64_t t = 0; t < s.n; t++) {
             for (int64_t j = 0; j < width; j += LANES)
-                *(vec *)(row + j) = *(vec *)(s.alpha + t * width + j) * *(vec *)(s.beta + t * width + j);
-            if (gold) row[gold[t]] -= 1;
+                *(vec *)(row + j) = sign * *(vec *)(s.alpha + t * width + j) * *(vec *)(s.beta + t * width + j);
+            if (gold) row[gold[t]] += 1;
             store(r->marginals, at + t * tags, row, tags, p->wide);
         }
         store_zeros(r->marginals, at + s.n * tags, (p->length - s.n) * tags, p->wide);
@@ -78,14 +79,16 @@ static int expectations(const request *r, int64_t b, arena *memory) {
         int64_t at = b * pair_size(r), size = tags * tags;
         for (int64_t t = 0; t + 1 < s.n; t++) {
             edge(counts, &s, t, s.alpha, s.arrive);
-            if (gold) counts[gold[t] * width + gold[t + 1]] -= 1;
+            for (int64_t i = 0; gold && i < tags * width; i += LANES) *(vec *)(counts + i) *= sign;
+            if (gold) counts[gold[t] * width + gold[t + 1]] += 1;
             store_matrix(r->counts, at + t * size, counts, tags, width, p->wide);
         }
         store_zeros(r->counts, at + (s.n - 1) * size, (p->length - s.n) * size, p->wide);
     } else if (r->counts) {
         memset(counts, 0, (size_t)(tags * width) * sizeof(double));
         add_pairs(counts, scratch, &s, s.alpha, s.arrive);
-        for (int64_t t = 0; gold && t + 1 < s.n; t++) counts[gold[t] * width + gold[t + 1]] -= 1;
+        for (int64_t i = 0; gold && i < tags * width; i += LANES) *(vec *)(counts + i) *= sign;
+        for (int64_t t = 0; gold && t + 1 < s.n; t++) counts[gold[t] * width + gold[t + 1]] += 1;
         store_matrix(r->counts, b * pair_size(r), counts, tags, width, p->wide);
     }
     return 0;

@@ -167,10 +167,19 @@ static int for_each_sentence(const request *r, operation run) {
 
 /* ---- entries: they return -1, or OUT_OF_MEMORY, or the number of the first sentence whose tags are no path ---- */
 
+static int64_t padded(int64_t tags, const instruction_set *set) {
+    return (tags + set->lanes - 1) / set->lanes * set->lanes;
+}
+
+/* How many doubles of state a sentence needs. */
+EXPORT int64_t structkd_state_size(int64_t length, int64_t tags) {
+    return 3 * length * padded(tags, instructions(tags));
+}
+
 static int64_t run(request *r, operation (*choose)(const instruction_set *), int max_plus) {
     const potentials *p = &r->p;
     const instruction_set *set = instructions(p->tags);
-    r->width = (p->tags + set->lanes - 1) / set->lanes * set->lanes;
+    r->width = padded(p->tags, set);
     if (p->transitions_b || p->transitions_t || p->length < 2) return for_each_sentence(r, choose(set));
     arena *memory = arena_borrow();
     double *step = memory ? arena_take(memory, p->tags * r->width) : NULL;
@@ -203,19 +212,21 @@ EXPORT int64_t structkd_check_paths(const potentials *p, const int64_t *tags, in
 }
 
 EXPORT int64_t structkd_expectations(const potentials *p, const int64_t *tags, void *value, void *marginals,
-                                     void *counts, int64_t edges) {
+                                     void *counts, int64_t edges, double *state) {
     if (tags) {
         int64_t bad = structkd_check_paths(p, tags, 1);
         if (bad >= 0) return bad;
     }
-    request r = {.p = *p, .tags = tags, .value = value, .marginals = marginals, .counts = counts, .edges = edges};
+    request r = {.p = *p, .tags = tags, .value = value, .marginals = marginals, .counts = counts, .edges = edges,
+                 .state = state};
     return run(&r, the_expectations, 0);
 }
 
 EXPORT int64_t structkd_directional(const potentials *p, const void *unary, const void *pairs,
-                                    int64_t pairs_by_position, void *marginals, void *counts, int64_t edges) {
+                                    int64_t pairs_by_position, void *marginals, void *counts, int64_t edges,
+                                    double *state) {
     request r = {.p = *p, .unary = unary, .pairs = pairs, .pairs_by_position = pairs_by_position,
-                 .marginals = marginals, .counts = counts, .edges = edges};
+                 .marginals = marginals, .counts = counts, .edges = edges, .state = state, .resume = state != NULL};
     return run(&r, the_directional, 0);
 }
 
@@ -269,7 +280,8 @@ EXPORT int64_t structkd_expected_score(const potentials *p, const void *marginal
     return -1;
 }
 
-/* weights [B] times expectations, in the shapes of the potentials: summed over the sentences that share them. */
+/* weights [B] times expectations, in the shapes of the potentials: summed over the sentences that share them. Without
+ * weights they are 1, and the emissions are left out. */
 EXPORT int64_t structkd_weigh(const potentials *p, const void *weights, int64_t weights_b, const void *unary,
                               const void *pairs, void *emissions, void *transitions, void *start, void *end) {
     int64_t tags = p->tags, wide = p->wide, size = tags * tags * (p->transitions_t ? p->length - 1 : 1);
@@ -278,19 +290,19 @@ EXPORT int64_t structkd_weigh(const potentials *p, const void *weights, int64_t 
     if (!sums) return OUT_OF_MEMORY;
     for (int64_t b = 0; b < p->batch; b++) {
         int64_t n = p->lengths[b], from = b * p->length * tags, last = from + (n - 1) * tags;
-        double w = at(weights, b * weights_b, wide);
+        double w = weights ? at(weights, b * weights_b, wide) : 1;
         if (wide) {
             const double *in = (const double *)unary + from;
             double *out = (double *)emissions + from;
-            for (int64_t i = 0; i < n * tags; i++) out[i] = w * in[i];
-            for (int64_t i = n * tags; i < p->length * tags; i++) out[i] = 0;
+            for (int64_t i = 0; emissions && i < n * tags; i++) out[i] = w * in[i];
+            for (int64_t i = n * tags; emissions && i < p->length * tags; i++) out[i] = 0;
             for (int64_t i = 0; pairs && !p->transitions_b && i < size; i++)
                 pair_sums[i] += w * ((const double *)pairs)[b * size + i];
         } else {
             const float *in = (const float *)unary + from;
             float *out = (float *)emissions + from, v = (float)w;
-            for (int64_t i = 0; i < n * tags; i++) out[i] = v * in[i];
-            for (int64_t i = n * tags; i < p->length * tags; i++) out[i] = 0;
+            for (int64_t i = 0; emissions && i < n * tags; i++) out[i] = v * in[i];
+            for (int64_t i = n * tags; emissions && i < p->length * tags; i++) out[i] = 0;
             for (int64_t i = 0; pairs && !p->transitions_b && i < size; i++)
                 pair_sums[i] += w * (double)((const float *)pairs)[b * size + i];
         }

@@ -40,6 +40,8 @@ typedef struct {
     void *marginals; /* out: [B, T, C], or NULL */
     void *counts; /* out: pairs, or NULL */
     int64_t *paths; /* out: [B, k, T] */
+    double *state; /* NULL, or [B, 3, T, width]: where expectations leaves its sweep and directional finds it */
+    int resume; /* the state holds a sweep */
 } request;
 
 /* Scratch memory of one thread, given out piece by piece and taken back after each sentence. */

@@ -30,16 +30,8 @@ INLINE const double *back_from(const sentence *s, int64_t t) {
 /* exp(scores - max) as rows and transposed; returns max, or 0 where all is -inf. */
 static double matrix(double *step, double *back, const void *scores, int64_t at, int64_t tags, int64_t width,
                      int64_t wide) {
-    vec best = splat(-INFINITY);
-    for (int64_t i = 0; i < tags; i++) {
-        double *row = step + i * width;
-        load(row, scores, at + i * tags, tags, wide);
-        fill(row, tags, width, -INFINITY);
-        for (int64_t j = 0; j < width; j += LANES) best = vmax(best, *(vec *)(row + j));
-    }
-    double top = max_of(best);
-    if (top == -INFINITY) top = 0;
-    for (int64_t i = 0; i < tags * width; i += LANES) *(vec *)(step + i) = vexp(*(vec *)(step + i) - top);
+    for (int64_t i = 0; i < tags; i++) load_row(step + i * width, scores, at + i * tags, tags, width, wide);
+    double top = soften(step, tags * width);
     for (int64_t j = 0; j < tags; j++) {
         for (int64_t i = 0; i < tags; i++) back[j * width + i] = step[i * width + j];
         fill(back, j * width + tags, (j + 1) * width, 0);
@@ -47,57 +39,76 @@ static double matrix(double *step, double *back, const void *scores, int64_t at,
     return top;
 }
 
-/* log Z without the shifts that were taken out of the potentials; 0 on success. */
-static int forward(sentence *s, double *log_z) {
-    int64_t width = s->width;
-    double log_scale = 0;
-    for (int64_t t = 0; t < s->n; t++) {
-        double *alpha = s->alpha + t * width, *weights = s->weights + t * width, sum;
-        if (t == 0) {
-            vec total = {0};
-            for (int64_t j = 0; j < width; j += LANES)
-                total += *(vec *)(alpha + j) = *(vec *)(s->start + j) * *(vec *)(weights + j);
-            sum = sum_of(total);
-        } else {
-            sum = product(alpha, alpha - width, step_from(s, t - 1), weights, s->tags, width);
-        }
-        if (!(sum > SMALL && sum < LARGE)) {
-            if (!(sum > 0 && sum < INFINITY)) return -1;
-            double scale = 1 / sum;
-            for (int64_t j = 0; j < width; j += LANES) *(vec *)(alpha + j) *= scale, *(vec *)(weights + j) *= scale;
-            log_scale += log(sum);
-        }
-    }
-    const double *last = s->alpha + (s->n - 1) * width;
-    vec total = {0};
-    for (int64_t j = 0; j < width; j += LANES) total += *(vec *)(last + j) * *(vec *)(s->end + j);
-    double z = sum_of(total);
-    if (!(z > 0 && z < INFINITY)) return -1;
-    for (int64_t j = 0; j < width; j += LANES) *(vec *)(s->end + j) /= z;
-    *log_z = log(z) + log_scale;
-    return 0;
+/* x = x / sum where a sum has left its range; returns the factor, or 0 where there is no sum. */
+static double rescale(double *x, double sum, int64_t width) {
+    if (!(sum > 0 && sum < INFINITY)) return 0;
+    double factor = 1 / sum;
+    for (int64_t j = 0; j < width; j += LANES) *(vec *)(x + j) *= factor;
+    return factor;
 }
 
-/* beta and arrive, in the scale of alpha; 0 unless underflow in alpha may have cost something. */
-static int backward(sentence *s) {
-    int64_t width = s->width;
-    vec largest = {0};
-    for (int64_t t = s->n - 1; t >= 0; t--) {
-        double *beta = s->beta + t * width, *arrive = s->arrive + t * width;
-        const double *weights = s->weights + t * width;
-        if (t == s->n - 1)
-            memcpy(beta, s->end, (size_t)width * sizeof(double));
-        else
-            product(beta, arrive + width, back_from(s, t), NULL, s->tags, width);
+INLINE int out_of_range(double sum) {
+    return !(sum > SMALL && sum < LARGE);
+}
+
+INLINE double times(double *out, const double *a, const double *b, int64_t width) {
+    vec total = {0};
+    for (int64_t j = 0; j < width; j += LANES) total += *(vec *)(out + j) = *(const vec *)(a + j) * *(const vec *)(b + j);
+    return sum_of(total);
+}
+
+INLINE double dot(const double *a, const double *b, int64_t width) {
+    vec total = {0};
+    for (int64_t j = 0; j < width; j += LANES) total += *(const vec *)(a + j) * *(const vec *)(b + j);
+    return sum_of(total);
+}
+
+/* Both recursions in one loop, from both ends: two chains of dependent operations keep the processor busier than one.
+ * Each has its own scale, which the last pass makes one. log_z is log Z without the shifts that were taken out of the
+ * potentials. 0 on success, -1 where float64 was not wide enough, or no path is legal. */
+static int both_ways(sentence *s, double *log_z) {
+    int64_t n = s->n, tags = s->tags, width = s->width;
+    double log_scale = 0;
+    int rescaled = 0;
+    memcpy(s->beta + (n - 1) * width, s->end, (size_t)width * sizeof(double));
+    for (int64_t t = 0; t < n; t++) {
+        double *alpha = s->alpha + t * width, *weights = s->weights + t * width;
+        double sum = t ? product(alpha, alpha - width, step_from(s, t - 1), weights, tags, width)
+                       : times(alpha, s->start, weights, width);
+        if (out_of_range(sum)) {
+            double factor = rescale(alpha, sum, width);
+            if (factor == 0) return -1;
+            /* The weights take part: alpha_t = weights_t (alpha_t-1 M) still holds. */
+            for (int64_t j = 0; j < width; j += LANES) *(vec *)(weights + j) *= factor;
+            log_scale -= log(factor);
+            rescaled = 1;
+        }
+        int64_t u = n - 1 - t;
+        if (u == 0) continue;
+        double *beta = s->beta + u * width, *arrive = s->arrive + u * width;
+        sum = times(arrive, beta, s->weights + u * width, width);
+        if (out_of_range(sum)) {
+            if (rescale(arrive, sum, width) == 0) return -1;
+            rescaled = 1;
+        }
+        product(beta - width, arrive, back_from(s, u - 1), NULL, tags, width);
+    }
+    double z = dot(s->alpha + (n - 1) * width, s->end, width);
+    if (!(z > 0 && z < INFINITY)) return -1;
+    *log_z = log(z) + log_scale;
+    double factor = 1 / dot(s->alpha, s->beta, width);
+    vec top = {0};
+    for (int64_t t = 0; t < n; t++) {
+        double *beta = s->beta + t * width;
+        if (rescaled) factor = 1 / dot(s->alpha + t * width, beta, width);
         for (int64_t j = 0; j < width; j += LANES) {
-            vec b = *(vec *)(beta + j);
-            largest = vmax(largest, b);
-            *(vec *)(arrive + j) = b * *(vec *)(weights + j);
+            vec b = *(vec *)(beta + j) * factor;
+            *(vec *)(beta + j) = b;
+            *(vec *)(s->arrive + t * width + j) = b * *(vec *)(s->weights + t * width + j);
+            top = vmax(top, b);
         }
     }
-    vec total = {0};
-    for (int64_t j = 0; j < width; j += LANES) total += *(vec *)(s->alpha + j) * *(vec *)(s->beta + j);
-    return max_of(largest) < LARGEST_BETA && fabs(sum_of(total) - 1) < 1e-6 ? 0 : -1;
+    return max_of(top) < LARGEST_BETA && fabs(dot(s->alpha, s->beta, width) - 1) < 1e-6 ? 0 : -1;
 }
 
 static double log_sum_exp(const double *x, int64_t n) {
@@ -148,52 +159,73 @@ static int regauge(sentence *s, const request *r, int64_t b, arena *memory) {
     s->back = back;
     s->stride = tags * width;
     double zero;
-    s->alive = forward(s, &zero) == 0 && backward(s) == 0;
+    s->alive = both_ways(s, &zero) == 0;
     return 0;
+}
+
+/* exp(transitions - max) of one sentence, its transpose, and the sum of what was taken out over the n-1 pairs. */
+static int own_matrices(sentence *s, const request *r, int64_t b, arena *memory, double *lifts) {
+    const potentials *p = &r->p;
+    *lifts = 0;
+    if (s->n < 2) return 0;
+    if (r->step) {
+        s->step = r->step;
+        s->back = r->back;
+        *lifts = r->lift * (double)(s->n - 1);
+        return 0;
+    }
+    int64_t pairs = p->transitions_t ? s->n - 1 : 1, size = s->tags * s->width;
+    double *step = arena_take(memory, pairs * size), *back = arena_take(memory, pairs * size);
+    if (!step || !back) return -1;
+    for (int64_t t = 0; t < pairs; t++) {
+        int64_t at = b * p->transitions_b + t * p->transitions_t;
+        double lift = matrix(step + t * size, back + t * size, p->transitions, at, s->tags, s->width, p->wide);
+        *lifts += p->transitions_t ? lift : lift * (double)(s->n - 1);
+    }
+    s->step = step;
+    s->back = back;
+    s->stride = p->transitions_t ? size : 0;
+    return 0;
+}
+
+/* Where weights, alpha and beta of a sentence are: in the state that the caller keeps, or in scratch memory. */
+static int take_rows(sentence *s, double *kept, int64_t kept_rows, arena *memory) {
+    s->weights = kept ? kept : arena_take(memory, s->n * s->width);
+    s->alpha = kept ? kept + kept_rows : arena_take(memory, s->n * s->width);
+    s->beta = kept ? kept + 2 * kept_rows : arena_take(memory, s->n * s->width);
+    return s->weights && s->alpha && s->beta ? 0 : -1;
 }
 
 /* Forward-backward over sentence b: all fields of s. */
 static int sweep(sentence *s, const request *r, int64_t b, arena *memory) {
     const potentials *p = &r->p;
-    int64_t n = p->lengths[b], tags = p->tags, width = r->width;
+    int64_t n = p->lengths[b], tags = p->tags, width = r->width, rows = p->length * width;
     *s = (sentence){.n = n, .tags = tags, .width = width, .alive = 1};
-    s->weights = arena_take(memory, n * width);
-    s->alpha = arena_take(memory, n * width);
-    s->beta = arena_take(memory, n * width);
+    double *kept = r->state ? r->state + b * 3 * rows : NULL, lifts, log_z;
+    int done = r->resume && kept[rows] >= 0; /* an alpha of NaN marks a sentence that had to go through regauge */
+    if (r->resume && !done) kept = NULL;
     s->arrive = arena_take(memory, n * width);
     s->start = arena_take(memory, width);
     s->end = arena_take(memory, width);
-    if (!s->weights || !s->alpha || !s->beta || !s->arrive || !s->start || !s->end) return -1;
-    double shift = 0;
-    for (int64_t t = 0; t < n; t++) {
-        double *row = s->weights + t * width;
-        load(row, p->emissions, b * p->emissions_b + t * p->emissions_t, tags, p->wide);
-        shift += soften(row, tags, width);
-    }
-    load(s->start, p->start, b * p->start_b, tags, p->wide);
-    load(s->end, p->end, b * p->end_b, tags, p->wide);
-    shift += soften(s->start, tags, width) + soften(s->end, tags, width);
-    if (r->step) {
-        s->step = r->step;
-        s->back = r->back;
-        shift += r->lift * (double)(n - 1);
-    } else if (n > 1) {
-        int64_t pairs = p->transitions_t ? n - 1 : 1, size = tags * width;
-        double *step = arena_take(memory, pairs * size), *back = arena_take(memory, pairs * size);
-        if (!step || !back) return -1;
-        for (int64_t t = 0; t < pairs; t++) {
-            int64_t at = b * p->transitions_b + t * p->transitions_t;
-            double lift = matrix(step + t * size, back + t * size, p->transitions, at, tags, width, p->wide);
-            shift += p->transitions_t ? lift : lift * (double)(n - 1);
-        }
-        s->step = step;
-        s->back = back;
-        s->stride = p->transitions_t ? size : 0;
-    }
-    double log_z;
-    if (forward(s, &log_z) == 0 && backward(s) == 0) {
-        s->log_z = log_z + shift;
+    if (take_rows(s, kept, rows, memory) || !s->arrive || !s->start || !s->end) return -1;
+    if (own_matrices(s, r, b, memory, &lifts)) return -1;
+    if (done) {
+        for (int64_t i = 0; i < n * width; i += LANES)
+            *(vec *)(s->arrive + i) = *(vec *)(s->beta + i) * *(vec *)(s->weights + i);
         return 0;
+    }
+    for (int64_t t = 0; t < n; t++)
+        load_row(s->weights + t * width, p->emissions, b * p->emissions_b + t * p->emissions_t, tags, width, p->wide);
+    load_row(s->start, p->start, b * p->start_b, tags, width, p->wide);
+    load_row(s->end, p->end, b * p->end_b, tags, width, p->wide);
+    double shift = soften(s->start, width) + soften(s->end, width) + soften(s->weights, n * width) * (double)n;
+    if (both_ways(s, &log_z) == 0) {
+        s->log_z = log_z + shift + lifts;
+        return 0;
+    }
+    if (kept) {
+        s->alpha[0] = NAN;
+        if (take_rows(s, NULL, 0, memory)) return -1;
     }
     return regauge(s, r, b, memory);
 }

@@ -99,14 +99,19 @@ INLINE void fill(double *row, int64_t from, int64_t to, double value) {
     for (int64_t i = from; i < to; i++) row[i] = value;
 }
 
-/* row = exp(row - max), the padding 0; returns max, or 0 where all is -inf. */
-INLINE double soften(double *row, int64_t tags, int64_t width) {
-    fill(row, tags, width, -INFINITY);
-    vec best = *(vec *)row;
-    for (int64_t j = LANES; j < width; j += LANES) best = vmax(best, *(vec *)(row + j));
+/* One row of tags, the padding -inf. */
+INLINE void load_row(double *restrict out, const void *in, int64_t at, int64_t tags, int64_t width, int64_t wide) {
+    load(out, in, at, tags, wide);
+    fill(out, tags, width, -INFINITY);
+}
+
+/* x = exp(x - max) over whole vectors; returns max, or 0 where all is -inf. */
+INLINE double soften(double *x, int64_t n) {
+    vec best = *(vec *)x;
+    for (int64_t j = LANES; j < n; j += LANES) best = vmax(best, *(vec *)(x + j));
     double top = max_of(best);
     if (top == -INFINITY) top = 0;
-    for (int64_t j = 0; j < width; j += LANES) *(vec *)(row + j) = vexp(*(vec *)(row + j) - top);
+    for (int64_t j = 0; j < n; j += LANES) *(vec *)(x + j) = vexp(*(vec *)(x + j) - top);
     return top;
 }
 
