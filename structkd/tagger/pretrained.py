@@ -11,7 +11,7 @@ from transformers import AutoConfig, AutoModel, PreTrainedModel, PreTrainedToken
 
 from structkd.errors import DataError
 from structkd.tagger.pieces import START, piece_kinds
-from structkd.tagger.recurrent import run_lstm
+from structkd.tagger.recurrent import BiLSTM
 
 
 class PretrainedEncoder(nn.Module):
@@ -35,7 +35,7 @@ class PretrainedEncoder(nn.Module):
         self.piece_kinds: Tensor
         self.register_buffer("piece_kinds", torch.full((vocabulary,), START, dtype=torch.int8))
         hidden = spec["lstm_hidden"]
-        self.lstm = nn.LSTM(size, hidden, batch_first=True, bidirectional=True) if hidden else None
+        self.lstm = BiLSTM(size, hidden) if hidden else None
         self.output_size = 2 * hidden if hidden else size
         self.freeze()
 
@@ -67,7 +67,7 @@ class PretrainedEncoder(nn.Module):
         else:
             words = mean_of_pieces(flat, piece_words.reshape(-1), word_pieces)
         words = self.dropout(words)
-        return words if self.lstm is None else self.dropout(run_lstm(self.lstm, words, mask))
+        return words if self.lstm is None else self.dropout(self.lstm(words, mask))
 
 
 def mean_of_pieces(pieces: Tensor, piece_words: Tensor, word_pieces: Tensor) -> Tensor:

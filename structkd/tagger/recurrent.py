@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from structkd.tagger.features import SHAPE_BUCKETS
 
@@ -25,15 +24,7 @@ class RecurrentEncoder(nn.Module):
         self.word_dropout = float(spec["word_dropout"])
         size = spec["ngram_dim"] + (spec["word_dim"] if self.words else 0) + (spec["shape_dim"] if self.shapes else 0)
         self.dropout = nn.Dropout(spec["dropout"])
-        layers = spec["layers"]
-        self.lstm = nn.LSTM(
-            size,
-            spec["hidden"],
-            num_layers=layers,
-            batch_first=True,
-            bidirectional=True,
-            dropout=spec["dropout"] if layers > 1 else 0.0,
-        )
+        self.lstm = BiLSTM(size, spec["hidden"], layers=spec["layers"], dropout=spec["dropout"])
         self.output_size = 2 * spec["hidden"]
 
     def forward(
@@ -55,12 +46,35 @@ class RecurrentEncoder(nn.Module):
         vectors = self.dropout(torch.cat(parts, dim=-1)[word_index])
         if self.training and self.word_dropout:
             vectors = vectors * (torch.rand_like(vectors[..., :1]) >= self.word_dropout)
-        return self.dropout(run_lstm(self.lstm, vectors, mask))
+        return self.dropout(self.lstm(vectors, mask))
 
 
-def run_lstm(lstm: nn.LSTM, vectors: Tensor, mask: Tensor) -> Tensor:
-    """A bidirectional LSTM over right-padded word vectors [B, T, H]; padding is never read."""
-    lengths = mask.sum(dim=1).to("cpu")
-    packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
-    hidden, _ = pad_packed_sequence(lstm(packed)[0], batch_first=True, total_length=mask.shape[1])
-    return hidden
+class BiLSTM(nn.Module):
+    """A bidirectional LSTM over right-padded word vectors; no word is influenced by padding.
+
+    Each direction is an LSTM of its own over plain padded tensors, the backward one over reversed sentences: on a CPU
+    that is about twice as fast as one bidirectional LSTM over packed sequences, which PyTorch runs step by step.
+    """
+
+    def __init__(self, input_size: int, hidden: int, *, layers: int = 1, dropout: float = 0.0) -> None:
+        super().__init__()
+        sizes = [input_size] + [2 * hidden] * (layers - 1)
+        self.left_to_right = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
+        self.right_to_left = nn.ModuleList(nn.LSTM(size, hidden, batch_first=True) for size in sizes)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, vectors: Tensor, mask: Tensor) -> Tensor:
+        """[B, T, input_size], [B, T] -> [B, T, 2 * hidden]."""
+        lengths = mask.sum(dim=1, keepdim=True)
+        steps = torch.arange(mask.shape[1], device=mask.device)
+        mirror = torch.where(mask, lengths - 1 - steps, steps)
+        for layer, (there, back) in enumerate(zip(self.left_to_right, self.right_to_left, strict=True)):
+            if layer:
+                vectors = self.dropout(vectors)
+            mirrored = back(_reordered(vectors, mirror))[0]
+            vectors = torch.cat([there(vectors)[0], _reordered(mirrored, mirror)], dim=-1)
+        return vectors
+
+
+def _reordered(vectors: Tensor, order: Tensor) -> Tensor:
+    return vectors.gather(1, order.unsqueeze(-1).expand_as(vectors))
