@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from structkd.kernels import scores
-from structkd.kernels.interface import Backend, Expectations, Paths, Potentials
+from structkd.kernels.interface import Backend, Expectations, Pairs, Paths, Potentials
 from structkd.kernels.scaled import Scaled
 
 # The transitions stay in the registers of one program: 128 x 128 in float64 are half of a multiprocessor's.
@@ -81,37 +81,41 @@ class Triton(Backend):
     def runs_on(self, device: torch.device) -> bool:
         return device.type == ("cpu" if _interpreted() else "cuda")
 
-    def expectations(self, p: Potentials, edges: bool) -> Expectations:
+    def expectations(self, p: Potentials, pairs: Pairs, *, keep: bool = False) -> Expectations:
         if p.emissions.shape[2] > _MOST_TAGS:
-            return Scaled().expectations(p, edges)
-        return Expectations(*self._infer(p, edges or p.by_position)[:3])
+            return Scaled().expectations(p, pairs)
+        value, marginals, found, _ = self._infer(p, pairs)
+        return Expectations(value, marginals, found)
 
-    def negative_log_likelihood(self, p: Potentials, tags: Tensor) -> Expectations:
+    def log_likelihood(self, p: Potentials, tags: Tensor) -> Expectations:
         if p.emissions.shape[2] > _MOST_TAGS:
-            return super().negative_log_likelihood(p, tags)
-        *found, bad = self._infer(p, p.by_position, tags=tags.long().contiguous())
+            return super().log_likelihood(p, tags)
+        value, marginals, counts, bad = self._infer(p, "counts", tags=tags.long().contiguous())
         if bad.any():
             scores.refuse_tags(int(bad.nonzero()[0]))
-        return Expectations(*found)
+        return Expectations(value, marginals, counts)
 
-    def directional(self, p: Potentials, unary: Tensor | None, pairs: Tensor | None) -> tuple[Tensor, Tensor]:
+    def directional(
+        self, p: Potentials, unary: Tensor | None, pairs: Tensor | None, state: Any = None
+    ) -> tuple[Tensor, Tensor]:
         if p.emissions.shape[2] > _MOST_TAGS:
             return Scaled().directional(p, unary, pairs)
         if unary is None:
             unary = p.emissions.new_zeros(p.emissions.shape[2])
-        found = self._infer(p, p.by_position, unary=unary.contiguous(), pairs=pairs)
-        return found[1], found[2]
+        _, marginals, counts, _ = self._infer(p, "counts", unary=unary.contiguous(), pairs=pairs)
+        assert counts is not None
+        return marginals, counts
 
     def _infer(
         self,
         p: Potentials,
-        edges: bool,
+        wanted: Pairs,
         *,
         tags: Tensor | None = None,
         unary: Tensor | None = None,
         pairs: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """log Z, marginals and edges (minus those of tags), or the derivatives of the latter two; marks of bad tags."""
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """A function, its derivatives or, along (unary, pairs), the derivatives of these; and marks of bad tags."""
         from structkd.kernels.triton_expect import expect, repair
         from structkd.kernels.triton_sweep import sweep
 
@@ -126,31 +130,31 @@ class Triton(Backend):
             "DUAL": unary is not None,
             "PAIRS": pairs is not None,
         }
-        goal = {"GOLD": tags is not None, "EDGES": edges}
+        edges = wanted == "edges" or (wanted == "counts" and p.by_position)
+        goal = {"GOLD": tags is not None, "COUNTS": wanted == "counts" and not edges, "EDGES": edges}
         state = c.workspace(3 if unary is None else 6, batch, length, num_tags)
         scale = c.workspace(batch)
-        log_z = e.new_empty(batch)
+        value = e.new_empty(batch)
         found = e.new_empty(e.shape)
-        if edges:
-            counts = e.new_empty((batch, length - 1, num_tags, num_tags))
-        elif c.chunks == 1:
-            counts = e.new_empty((batch, 1, num_tags, num_tags))
-        else:
-            counts = c.workspace(batch, c.chunks, num_tags, num_tags)
+        # One block of steps writes its counts where they belong; several are added up afterwards.
+        shape = (batch, length - 1 if edges else c.chunks, num_tags, num_tags)
+        counts = value if wanted == "none" else e.new_empty(shape) if edges or c.chunks == 1 else c.workspace(*shape)
         flags = torch.empty((batch, c.chunks), dtype=torch.int32, device=e.device)
         bad = torch.empty(batch, dtype=torch.int32, device=e.device)
-        gold = p.lengths if tags is None else tags
-        results = (state, scale, gold, log_z, found, counts, flags, bad)
+        results = (state, scale, p.lengths if tags is None else tags, value, found, counts, flags, bad)
         strides = (c.a_b, c.a_t, c.start_b, c.end_b)
         chain = (*c.tensors, u, v, c.lengths)
+        directions = (u_b, u_t, v_b, v_t)
+        shares = (*c.shape, c.span, c.chunks, *strides)
         with _guard(e.device):
             sweep[(batch, 2)](
-                *chain, state, scale, *c.shape, *strides, u_b, u_t, v_b, v_t, 0, **c.sizes, LOG=False, **kind, **c.warps
+                *chain, state, scale, *c.shape, *strides, *directions, 0, **c.sizes, LOG=False, **kind, **c.warps
             )
-            shares = (*c.shape, c.span, c.chunks, *strides)
             expect[(batch, c.chunks)](*chain, *results, *shares, v_b, v_t, **c.sizes, **kind, **goal, **c.warps)
-            repair[(batch,)](*chain, *results, *shares, u_b, u_t, v_b, v_t, **c.sizes, **kind, **goal, **c.warps)
-        return log_z, found, counts if edges else counts.sum(1).to(e.dtype), bad
+            repair[(batch,)](*chain, *results, *shares, *directions, **c.sizes, **kind, **goal, **c.warps)
+        if wanted == "none":
+            return value, found, None, bad
+        return value, found, counts if edges else counts.sum(1).to(e.dtype), bad
 
     def topk(self, p: Potentials, k: int) -> Paths:
         if p.emissions.shape[2] > _MOST_TAGS:
@@ -167,7 +171,7 @@ class Triton(Backend):
         with _guard(device):
             viterbi[(batch,)](
                 *c.tensors, c.lengths, onward, pointers, tags, found, length, c.a_b, c.a_t, c.start_b, c.end_b,
-                k * length, k, **c.sizes, VARY=p.by_position, KEEP=k > 1, **c.warps,
+                k * length, k, 1, **c.sizes, VARY=p.by_position, KEEP=k > 1, **c.warps,
             )  # fmt: skip
             if k > 1:
                 offers = c.workspace(batch, k, length)

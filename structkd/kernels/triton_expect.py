@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from structkd.kernels.triton_language import finite, given, jit, row, tile, tl
-from structkd.kernels.triton_sweep import matrices, sweep_row
+from structkd.kernels.triton_sweep import matrix, sweep_row
 
 # A running product below 1e-308 is lost. What it would have been worth, relative to the total, is below 1e-20 as long
 # as one step shrinks by no more than _STEP and forward times backward is not below _TOTAL.
@@ -52,6 +52,15 @@ def _joint(x, right, LOG: tl.constexpr):
 
 
 @jit
+def _log_partition(state, fields, scale, tag, C: tl.constexpr, LOG: tl.constexpr):
+    """log Z from the first step; in exp space ``scale`` points to the logarithm of what was taken out."""
+    none = float("-inf") if LOG else 0.0
+    x = row(state, 0, tag, C, tag < C, none)
+    _, mass, top = _joint(x, row(state + 2 * fields, 0, tag, C, tag < C, none), LOG)
+    return tl.log(mass) + (top if LOG else tl.load(scale))
+
+
+@jit
 def _slope(dx, x, LOG: tl.constexpr):
     """The derivative of the logarithm."""
     if LOG:
@@ -64,9 +73,12 @@ def expect_chunk(
     b, chunk, e, a, start, end, v, lengths, state, scale, tags, log_z, unary, pairs, flags, bad,
     B, T, span, chunks, a_b, a_t, start_b, end_b, v_b, v_t,
     C: tl.constexpr, P: tl.constexpr, LOG: tl.constexpr, VARY: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.constexpr,
-    GOLD: tl.constexpr, EDGES: tl.constexpr,
+    GOLD: tl.constexpr, COUNTS: tl.constexpr, EDGES: tl.constexpr,
 ):  # fmt: skip
-    """Marginals and edges (their sum, unless EDGES) of some steps, or their derivatives, minus gold counts."""
+    """Marginals of some steps, and their edges (EDGES) or the sum of these (COUNTS), or the derivatives of it all.
+
+    With GOLD, the score of given tags minus log Z, and their counts minus the expectations.
+    """
     b = b.to(tl.int64)
     n = tl.load(lengths + b).to(tl.int32)
     tag = tl.arange(0, P)
@@ -79,17 +91,13 @@ def expect_chunk(
     none = float("-inf") if LOG else 0.0
     a += b * a_b
     v += b * v_b
-    m, mv, _ = matrices(a, v, 0, a_t, v_t, 0, C, P, LOG, False)
-    if PAIRS and not VARY:
-        mv = tile(v, 0, C, P, 0.0)
+    m, _ = matrix(a, 0, C, P, LOG)
     if (not DUAL) and chunk == 0:
-        x = row(state, 0, tag, C, inside, none)
-        _, mass, top = _joint(x, row(state + 2 * fields, 0, tag, C, inside, none), LOG)
-        value = tl.log(mass) + (top if LOG else tl.load(scale + b))
+        value = _log_partition(state, fields, scale + b, tag, C, LOG)
         if GOLD:
             score, wrong = _gold_score(b, e, a, start, end, tags, lengths, T, a_t, start_b, end_b, C)
             known = (tl.load(tags + b * T) >= 0) & (value > float("-inf"))
-            value = tl.where(known, value - score, float("inf"))
+            value = tl.where(known, score - value, float("-inf"))
             tl.store(bad + b, wrong.to(tl.int32))
         tl.store(log_z + b, value)
     begin = chunk * span
@@ -108,11 +116,9 @@ def expect_chunk(
         x = row(state, t, tag, C, ok, none)
         y = row(state + fields, t, tag, C, ok, none)
         right = row(state + 2 * fields, t, tag, C, ok, none)
+        pair = tl.where((t > 0) & (t < n), t - 1, 0)
         if VARY:
-            linked = (t > 0) & (t < n)
-            m, mv, _ = matrices(a, v, tl.where(linked, t - 1, 0), a_t, v_t, 0, C, P, LOG, False)
-            if PAIRS:
-                mv = tile(v + tl.where(linked, t - 1, 0) * v_t, 0, C, P, 0.0)
+            m, _ = matrix(a + pair * a_t, 0, C, P, LOG)
         z, mass, top = _joint(x, right, LOG)
         some = tl.where(mass > 0, mass, 1.0)
         posterior = z / some
@@ -130,24 +136,26 @@ def expect_chunk(
             mean = tl.sum(posterior * (dx + d_right), 0)
             posterior = posterior * (dx + d_right - mean)
             slope = d_left[:, None] + (d_right - mean)[None, :]
-            edge = edge * (slope + mv if PAIRS else slope)
+            if PAIRS:  # read at every step: there is no room to keep it beside the transitions and their sum
+                slope += tile(v + pair * v_t, 0, C, P, 0.0)
+            edge = edge * slope
             d_left = dy
         if GOLD:
             live = present & (mass > 0) & (t < n)
             y_right = tl.load(tags + b * T + t).to(tl.int32)
-            posterior = tl.where(live, posterior - tl.where(tag == y_right, 1.0, 0.0), 0.0)
+            posterior = tl.where(live, tl.where(tag == y_right, 1.0, 0.0) - posterior, 0.0)
             hit = (i == y_left) & (j == y_right)
-            edge = tl.where(live, edge - tl.where(hit, 1.0, 0.0), 0.0)
+            edge = tl.where(live, tl.where(hit, 1.0, 0.0) - edge, 0.0)
             y_left = y_right
         # What lies beyond the length is no number, and may be NaN.
         edge = tl.where((t > 0) & (t < n), edge, 0.0)
         tl.store(unary + (b * T + t) * C + tag, tl.where(t < n, posterior, 0.0), mask=inside)
         if EDGES:
             tl.store(pairs + (b * (T - 1) + t - 1) * C * C + i * C + j, edge, mask=given(t > 0, i, C) & (j < C))
-        else:
+        if COUNTS:
             total += edge
         left = y
-    if not EDGES:
+    if COUNTS:
         tl.store(pairs + (b * chunks + chunk) * C * C + i * C + j, total, mask=both)
     if not LOG:
         tl.store(flags + b * chunks + chunk, damaged)
@@ -158,12 +166,13 @@ def expect(
     e, a, start, end, u, v, lengths, state, scale, tags, log_z, unary, pairs, flags, bad,
     B, T, span, chunks, a_b, a_t, start_b, end_b, v_b, v_t,
     C: tl.constexpr, P: tl.constexpr, VARY: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.constexpr,
-    GOLD: tl.constexpr, EDGES: tl.constexpr,
+    GOLD: tl.constexpr, COUNTS: tl.constexpr, EDGES: tl.constexpr,
 ):  # fmt: skip
     """Grid [B, chunks]."""
     expect_chunk(
         tl.program_id(0), tl.program_id(1), e, a, start, end, v, lengths, state, scale, tags, log_z, unary, pairs,
-        flags, bad, B, T, span, chunks, a_b, a_t, start_b, end_b, v_b, v_t, C, P, False, VARY, DUAL, PAIRS, GOLD, EDGES,
+        flags, bad, B, T, span, chunks, a_b, a_t, start_b, end_b, v_b, v_t,
+        C, P, False, VARY, DUAL, PAIRS, GOLD, COUNTS, EDGES,
     )  # fmt: skip
 
 
@@ -172,7 +181,7 @@ def repair(
     e, a, start, end, u, v, lengths, state, scale, tags, log_z, unary, pairs, flags, bad,
     B, T, span, chunks, a_b, a_t, start_b, end_b, u_b, u_t, v_b, v_t,
     C: tl.constexpr, P: tl.constexpr, VARY: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.constexpr,
-    GOLD: tl.constexpr, EDGES: tl.constexpr,
+    GOLD: tl.constexpr, COUNTS: tl.constexpr, EDGES: tl.constexpr,
 ):  # fmt: skip
     """Grid [B]: rows with a mark, all of it again in log space; there are next to none, and the others end at once."""
     b = tl.program_id(0)
@@ -192,5 +201,5 @@ def repair(
             expect_chunk(
                 b, chunk, e, a, start, end, v, lengths, state, scale, tags, log_z, unary, pairs, flags, bad,
                 B, T, span, chunks, a_b, a_t, start_b, end_b, v_b, v_t,
-                C, P, True, VARY, DUAL, PAIRS, GOLD, EDGES,
+                C, P, True, VARY, DUAL, PAIRS, GOLD, COUNTS, EDGES,
             )  # fmt: skip

@@ -15,12 +15,16 @@ from structkd.kernels.triton_language import given, jit, row, tile, tl
 _BLOCK = tl.constexpr(512)
 
 
-@jit(do_not_specialize=["T", "a_b", "tags_b", "scores_b"])
+@jit(do_not_specialize=["T", "a_b", "tags_b", "scores_b", "swap"])
 def viterbi(
-    e, a, start, end, lengths, onward, pointers, tags, scores, T, a_b, a_t, start_b, end_b, tags_b, scores_b,
+    e, a, start, end, lengths, onward, pointers, tags, scores, T, a_b, a_t, start_b, end_b, tags_b, scores_b, swap,
     C: tl.constexpr, P: tl.constexpr, VARY: tl.constexpr, KEEP: tl.constexpr,
 ):  # fmt: skip
-    """Grid [B]: the best path, its score, and the pointers [B, T, C]; best completions too if KEEP."""
+    """Grid [B]: the best path, its score, and the pointers [B, T, C]; best completions too if KEEP.
+
+    ``swap`` is 1, and the compiler must not know: it would give every lane a row, and a maximum over lanes costs
+    four times as many instructions as one inside a lane.
+    """
     b = tl.program_id(0).to(tl.int64)
     n = tl.load(lengths + b).to(tl.int32)
     tag = tl.arange(0, P)
@@ -33,14 +37,14 @@ def viterbi(
     tags += b * tags_b
     best = row(end + b * end_b, 0, tag, C, inside, none)
     if not VARY:
-        m = tile(a, 1, C, P, none)
+        m = tile(a, swap, C, P, none)
     emission = row(e, n - 1, tag, C, inside, none)
     ahead = row(e, n - 2, tag, C, given(n > 1, tag, C), none)
     for s in range(1, n):
         t = n - 1 - s
         later = row(e, t - 1, tag, C, given(t > 0, tag, C), none)
         if VARY:
-            m = tile(a + t * a_t, 1, C, P, none)
+            m = tile(a + t * a_t, swap, C, P, none)
         if KEEP:
             tl.store(onward + (t + 1) * C + tag, best, mask=inside)
         best, pointer = tl.max(m + (best + emission)[:, None], 0, return_indices=True)

@@ -29,15 +29,22 @@ def _weight(raw, LOG: tl.constexpr):
 
 
 @jit
-def matrices(a, v, pair, a_t, v_t, swap, C: tl.constexpr, P: tl.constexpr, LOG: tl.constexpr, PAIRS: tl.constexpr):
-    """The transitions of a step, their direction (times the transitions in exp space), and the max taken out."""
-    m = tile(a + pair * a_t, swap, C, P, float("-inf"))
+def matrix(a, swap, C: tl.constexpr, P: tl.constexpr, LOG: tl.constexpr):
+    """exp(transitions - max) and the max; in log space the transitions as they are."""
+    m = tile(a, swap, C, P, float("-inf"))
     top = finite(tl.max(tl.max(m, 1), 0))
     if not LOG:
         m = tl.exp(m - top)
+    return m, top
+
+
+@jit
+def _matrices(a, v, swap, C: tl.constexpr, P: tl.constexpr, LOG: tl.constexpr, PAIRS: tl.constexpr):
+    """The transitions of a step, the max taken out, and their direction (times the transitions in exp space)."""
+    m, top = matrix(a, swap, C, P, LOG)
     mv = m
     if PAIRS:
-        mv = tile(v + pair * v_t, swap, C, P, 0.0)
+        mv = tile(v, swap, C, P, 0.0)
         if not LOG:
             mv = mv * m
     return m, mv, top
@@ -112,7 +119,7 @@ def sweep_row(
     tl.store(after_at + first * C + tag, y, mask=inside)
 
     if not VARY:
-        m, mv, peak = matrices(a, v, 0, a_t, v_t, reverse, C, P, LOG, PAIRS)
+        m, mv, peak = _matrices(a, v, reverse, C, P, LOG, PAIRS)
     # Emissions are loaded two steps ahead and made weights one step ahead.
     weight, top = _weight(row(e, first + ahead, tag, C, given(n > 1, tag, C), none), LOG)
     raw = row(e, first + 2 * ahead, tag, C, given(n > 2, tag, C), none)
@@ -121,7 +128,8 @@ def sweep_row(
         pos = first + s * ahead
         later = row(e, pos + 2 * ahead, tag, C, given(s + 2 < n, tag, C), none)
         if VARY:
-            m, mv, peak = matrices(a, v, pos - 1 + reverse, a_t, v_t, reverse, C, P, LOG, PAIRS)
+            pair = pos - 1 + reverse
+            m, mv, peak = _matrices(a + pair * a_t, v + pair * v_t, reverse, C, P, LOG, PAIRS)
         if DUAL:
             along = tl.load(u + pos * u_t + tag, mask=inside, other=0.0).to(tl.float64)
         x, dx = _advance(y, dy, m, mv, LOG, DUAL, PAIRS)
@@ -146,7 +154,7 @@ def sweep_row(
         raw = later
     if not LOG:
         # What sum_c x_c y_c at the first step lacks of Z.
-        tl.store(scale + b, shift + exponent.to(tl.float64) * _LN2, mask=reverse == 1)
+        tl.store(scale + b, shift + tl.cast(exponent, tl.float64) * _LN2, mask=reverse == 1)
 
 
 @jit(do_not_specialize=["B", "T", "a_b", "v_b", "u_b", "direction"])
