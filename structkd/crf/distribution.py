@@ -247,7 +247,7 @@ class LinearChainCRF:
     def argmax(self) -> Argmax:
         """The best path and its score."""
         best = select(self._p.emissions.device).viterbi(self._p)
-        return Argmax(best.tags[:, 0], best.scores[:, 0])
+        return Argmax(best.tags.select(1, 0), best.scores.select(1, 0))
 
     def topk(self, k: int) -> TopK:
         """The k best paths, best first, without duplicates; tags -1 and scores -inf where there are fewer legal ones.
@@ -281,15 +281,21 @@ class LinearChainCRF:
         log_z = self.log_partition[:, None]
         return torch.where(torch.isneginf(found), -torch.inf, found - log_z)
 
+    def total_log_prob(self, tags: Tensor) -> Tensor:
+        """The sum of ``log_prob(tags [B, T])`` over the batch, as one node of the graph."""
+        self._paths(tags)
+        return autograd.log_likelihood(self._p, tags, total=True)
+
     def _paths(self, tags: Tensor) -> Tensor:
         """tags as [B, k, T]."""
-        batch, length = self._p.emissions.shape[:2]
-        if tags.dim() not in (2, 3) or tags.shape[0] != batch or tags.shape[-1] != length or tags.is_floating_point():
+        batch, length, _ = self._p.emissions.shape
+        shape = tags.shape
+        if len(shape) not in (2, 3) or shape[0] != batch or shape[-1] != length or tags.is_floating_point():
             raise ValueError(
                 f"tags: expected integers [{batch}, {length}] or [{batch}, k, {length}], "
                 f"got {tags.dtype} {tuple(tags.shape)}"
             )
-        return tags if tags.dim() == 3 else tags[:, None]
+        return tags if len(shape) == 3 else tags.unsqueeze(1)
 
     def log_prob_partial(self, tags: Tensor) -> Tensor:
         """Log-probability [B] of all paths that agree with tags known in part: constrained log Z - log Z.

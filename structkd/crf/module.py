@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from structkd.crf.distribution import LinearChainCRF
-from structkd.kernels import scores, select
+from structkd.kernels import Potentials, scores, select
 from structkd.labels.transitions import LegalTransitions
 
+_FULL = (torch.float32, torch.float64)
 _REDUCTIONS = ("none", "sum", "mean", "token_mean")
 
 
@@ -62,6 +63,7 @@ class CRF(nn.Module):
                 f"constraints: expected transitions [{num_tags}, {num_tags}], "
                 f"got {tuple(constraints.transitions.shape)}"
             )
+        self._constrained = constraints is not None
         # Not persistent: the state dict stays that of torchcrf.CRF.
         for name in LegalTransitions._fields:
             legal = None if constraints is None else getattr(constraints, name).bool()
@@ -107,20 +109,18 @@ class CRF(nn.Module):
         Raises:
             ValueError: Shapes do not fit, a mask's first step is off, a tag is out of range, unknown reduction.
         """
-        self._validate(emissions, tags, mask)
         if reduction not in _REDUCTIONS:
+            self._validate(emissions, tags, mask)
             raise ValueError(f"invalid reduction: {reduction}")
-        chain, order = self._chain(emissions, mask, languages)
+        chain, order = self._chain(emissions, tags, mask, languages)
         if not self.batch_first:
             tags = tags.transpose(0, 1)
         if order is not None:
             tags = tags.gather(1, order)
-        log_prob = chain.log_prob(tags)
-        if reduction == "none":
-            return log_prob
-        if reduction == "mean":
-            return log_prob.mean()
-        total = log_prob.sum()
+        if reduction in ("none", "mean"):
+            log_prob = chain.log_prob(tags)
+            return log_prob if reduction == "none" else log_prob.mean()
+        total = chain.total_log_prob(tags)
         return total if reduction == "sum" else total / chain.lengths.sum()
 
     def distribution(
@@ -138,63 +138,70 @@ class CRF(nn.Module):
             ValueError: Shapes do not fit, a mask's first step is off (unless ``allow_masked_first``), or a sentence
                 keeps no step at all; it is named.
         """
-        self._validate(emissions, None, mask)
-        return self._chain(emissions, mask, languages)[0]
+        return self._chain(emissions, None, mask, languages)[0]
 
     def decode(
         self, emissions: Tensor, mask: Tensor | None = None, *, languages: Tensor | None = None
     ) -> list[list[int]]:
         """The best tags of every sentence, one for each step that the mask keeps."""
-        with torch.no_grad():
-            chain = self.distribution(emissions, mask, languages=languages)
-            rows = chain.argmax.tags.tolist()
+        chain, _ = self._chain(emissions, None, mask, languages)
+        rows = chain.argmax.tags.tolist()
         if mask is None:
             return rows
         return [row[:n] for row, n in zip(rows, chain.lengths.tolist(), strict=True)]
 
     def marginals(self, emissions: Tensor, mask: Tensor | None = None, *, languages: Tensor | None = None) -> Tensor:
         """p(tag c at step t) [B, T, C] at the caller's positions; 0 where the mask is off."""
-        self._validate(emissions, None, mask)
-        chain, order = self._chain(emissions, mask, languages)
+        chain, order = self._chain(emissions, None, mask, languages)
         if order is None:
             return chain.marginals
         where = order[..., None].expand_as(chain.marginals)
         return torch.zeros_like(chain.marginals).scatter(1, where, chain.marginals)
 
     def _chain(
-        self, emissions: Tensor, mask: Tensor | None, languages: Tensor | None
+        self, emissions: Tensor, tags: Tensor | None, mask: Tensor | None, languages: Tensor | None
     ) -> tuple[LinearChainCRF, Tensor | None]:
         """The distribution, and, under a mask with holes, which step of the caller's went where [B, T]."""
+        self._validate(emissions, tags, mask)
         if not self.batch_first:
             emissions = emissions.transpose(0, 1)
             mask = None if mask is None else mask.transpose(0, 1)
         lengths = order = positions = None
         if mask is not None:
             lengths, order = self._compact(mask)
-        if lengths is not None and order is not None:
-            emissions = emissions.gather(1, order[..., None].expand_as(emissions))
-            positions = torch.where(scores.within(lengths, order.shape[1]), order, -1)
-        transitions: Tensor = self.transitions
+            if order is not None:
+                emissions = emissions.gather(1, order[..., None].expand_as(emissions))
+                positions = torch.where(scores.within(lengths, order.shape[1]), order, -1)
+        # Without the detour through nn.Module.__getattr__, which costs more than the check of a mask.
+        own = self._parameters
+        start, end = own["start_transitions"], own["end_transitions"]
+        transitions: Tensor | None = own["transitions"]
+        assert transitions is not None and start is not None and end is not None
         if languages is not None:
             if self.language_transitions is None:
                 raise ValueError("languages were given, but this CRF was made with num_languages=0")
             transitions = transitions + self.language_transitions[languages]
-        chain = LinearChainCRF(
-            emissions, transitions, self.start_transitions, self.end_transitions, lengths, positions=positions
-        )
-        constraints = self.constraints
-        return (chain if constraints is None else chain.condition(constraints)), order
+        if lengths is not None and emissions.dtype is transitions.dtype and emissions.dtype in _FULL:
+            chain = LinearChainCRF._of(Potentials(emissions, transitions, start, end, lengths), positions)
+        else:
+            chain = LinearChainCRF(emissions, transitions, start, end, lengths, positions=positions)
+        if self._constrained:
+            constraints = self.constraints
+            assert constraints is not None
+            chain = chain.condition(constraints)
+        return chain, order
 
     def _validate(self, emissions: Tensor, tags: Tensor | None, mask: Tensor | None) -> None:
-        if emissions.dim() != 3:
-            raise ValueError(f"emissions must have dimension of 3, got {emissions.dim()}")
-        if emissions.shape[2] != self.num_tags:
-            raise ValueError(f"expected last dimension of emissions is {self.num_tags}, got {emissions.shape[2]}")
+        shape = emissions.shape
+        if len(shape) != 3:
+            raise ValueError(f"emissions must have dimension of 3, got {len(shape)}")
+        if shape[2] != self.num_tags:
+            raise ValueError(f"expected last dimension of emissions is {self.num_tags}, got {shape[2]}")
         for name, x in (("tags", tags), ("mask", mask)):
-            if x is not None and x.shape != emissions.shape[:2]:
+            if x is not None and x.shape != shape[:2]:
                 raise ValueError(
                     f"the first two dimensions of emissions and {name} must match, "
-                    f"got {tuple(emissions.shape[:2])} and {tuple(x.shape)}"
+                    f"got {tuple(shape[:2])} and {tuple(x.shape)}"
                 )
 
     def _compact(self, mask: Tensor) -> tuple[Tensor, Tensor | None]:

@@ -8,6 +8,7 @@ The scores of given paths are linear in the potentials: they and the counts of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,7 +23,11 @@ _Grads = tuple[Tensor | None, ...]
 
 
 def _needs_graph(*tensors: Tensor | None) -> bool:
-    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+    if torch.is_grad_enabled():
+        for x in tensors:
+            if x is not None and x.requires_grad:
+                return True
+    return False
 
 
 def expectations(p: Potentials, pairs: Pairs = "counts") -> Expectations:
@@ -33,7 +38,7 @@ def expectations(p: Potentials, pairs: Pairs = "counts") -> Expectations:
     backend = select(p.emissions.device)
     if backend.differentiable or not _needs_graph(*p[:4]):
         return backend.expectations(p, pairs)
-    return Expectations(*_Inference.apply(backend, pairs, None, False, p.lengths, *p[:4]))
+    return Expectations(*_Inference.apply(backend, pairs, p.lengths, *p[:4]))
 
 
 def log_partition(p: Potentials) -> Tensor:
@@ -41,7 +46,7 @@ def log_partition(p: Potentials) -> Tensor:
     backend = select(p.emissions.device)
     if backend.differentiable or not _needs_graph(*p[:4]):
         return backend.log_partition(p)
-    return _Inference.apply(backend, "counts", None, False, p.lengths, *p[:4])[0]
+    return _Inference.apply(backend, "counts", p.lengths, *p[:4])[0]
 
 
 def log_likelihood(p: Potentials, tags: Tensor, *, total: bool = False) -> Tensor:
@@ -50,7 +55,7 @@ def log_likelihood(p: Potentials, tags: Tensor, *, total: bool = False) -> Tenso
     if backend.differentiable:
         value = _composed_log_likelihood(backend, p, tags)
     elif _needs_graph(*p[:4]):
-        return _Inference.apply(backend, "counts", tags, total, p.lengths, *p[:4])[0]
+        return _LogLikelihood.apply(backend, tags, total, p.lengths, *p[:4])
     else:
         value = backend.log_likelihood(p, tags).value
     return value.sum() if total else value
@@ -86,63 +91,82 @@ def expected_score(p: Potentials, marginals: Tensor, pairs: Tensor | None) -> Te
     return _ExpectedScore.apply(backend, p.lengths, *p[:4], marginals, pairs)
 
 
+def _potentials(chain: Sequence[Tensor], lengths: Tensor) -> Potentials:
+    emissions, transitions, start, end = chain
+    return Potentials(emissions, transitions, start, end, lengths)
+
+
 def _add(a: Tensor | None, b: Tensor | None) -> Tensor | None:
     return b if a is None else a if b is None else a + b
 
 
 class _Inference(Function):
-    """(log Z, marginals, pairs), or (log-probability of tags, its derivatives): a function and its gradient.
+    """(log Z, marginals, pairs): a function and its gradient.
 
-    Both outputs behind the first are the derivative of the first, so a second derivative comes back to this node
-    through them. That of a log-probability is that of -log Z: the score of the tags is linear.
+    The outputs behind the first are the derivative of the first, so a second derivative comes back to this node through
+    them.
     """
 
     @staticmethod
-    def forward(
-        ctx: Any, backend: Backend, pairs: Pairs, tags: Tensor | None, total: bool, lengths: Tensor, *chain: Tensor
-    ) -> Any:
+    def forward(ctx: Any, backend: Backend, pairs: Pairs, lengths: Tensor, *chain: Tensor) -> Any:
         ctx.set_materialize_grads(False)
-        p = Potentials._make((*chain, lengths))
-        if tags is None:
-            x = backend.expectations(p, pairs, keep=pairs == "none")
-            ctx.state = x.state
-        else:
-            x = backend.log_likelihood(p, tags)
-            ctx.state = None
-        ctx.backend = backend
-        ctx.save_for_backward(*p, x.marginals, x.pairs, tags)
-        return (x.value.sum() if total else x.value), x.marginals, x.pairs
+        x = backend.expectations(_potentials(chain, lengths), pairs, keep=pairs == "none")
+        ctx.backend, ctx.state = backend, x.state
+        ctx.save_for_backward(*chain, lengths, x.marginals, x.pairs)
+        return x.value, x.marginals, x.pairs
 
     @staticmethod
     def backward(ctx: Any, weight: Tensor | None, unary: Tensor | None, pairs: Tensor | None) -> Any:
-        *chain, marginals, counts, tags = ctx.saved_tensors
-        p = Potentials._make(chain)
+        *chain, lengths, marginals, counts = ctx.saved_tensors
+        p = _potentials(chain, lengths)
         graph = torch.is_grad_enabled()
         weigh = scores.weigh if graph else ctx.backend.weigh
         grads: _Grads = (None,) * 4
         if weight is not None:
-            weight = weight.expand(len(marginals)) if weight.dim() == 0 else weight
             grads = weigh(weight, marginals, counts, p)
         if unary is not None or pairs is not None:
-            sign = None
-            if tags is not None:  # a path of -1 has a constant probability
-                sign = torch.where(tags[:, 0] >= 0, -1, 0).to(p.emissions.dtype)
             if graph:
-                moved = _Directional.apply(ctx.backend, *p, unary, pairs)
+                moved, moved_pairs = _Directional.apply(ctx.backend, *p, unary, pairs)
             else:
-                moved = ctx.backend.directional(p, unary, pairs, ctx.state)
-            grads = tuple(map(_add, grads, weigh(sign, *moved, p)))
-        return None, None, None, None, None, *grads
+                moved, moved_pairs = ctx.backend.directional(p, unary, pairs, ctx.state)
+            grads = tuple(map(_add, grads, weigh(None, moved, moved_pairs, p)))
+        return None, None, None, *grads
+
+
+class _LogLikelihood(Function):
+    """score(tags) - log Z, or its sum, with the gradient computed in the same sweep."""
+
+    @staticmethod
+    def forward(ctx: Any, backend: Backend, tags: Tensor, total: bool, lengths: Tensor, *chain: Tensor) -> Tensor:
+        x = backend.log_likelihood(_potentials(chain, lengths), tags)
+        ctx.backend = backend
+        ctx.save_for_backward(*chain, lengths, x.marginals, x.pairs, tags)
+        return x.value.sum() if total else x.value
+
+    @staticmethod
+    def backward(ctx: Any, weight: Tensor) -> Any:
+        *chain, lengths, unary, pairs, tags = ctx.saved_tensors
+        p = _potentials(chain, lengths)
+        if weight.dim() == 0:
+            weight = weight.expand(len(unary))
+        if not torch.is_grad_enabled():
+            return None, None, None, None, *ctx.backend.weigh(weight, unary, pairs, p)
+        # The gradient moves like that of -log Z, because the score of the tags is linear. A path of -1 is constant.
+        x = _Inference.apply(ctx.backend, "counts", lengths, *chain)
+        live = (tags[:, 0] >= 0).to(unary.dtype)
+        unary = unary + (x[1].detach() - x[1]) * live[:, None, None]
+        pairs = pairs + (x[2].detach() - x[2]) * live.view(-1, *[1] * (pairs.dim() - 1))
+        return None, None, None, None, *scores.weigh(weight, unary, pairs, p)
 
 
 class _Directional(Function):
     """A Hessian-vector product inside a graph: there to say that its derivative does not exist."""
 
     @staticmethod
-    def forward(ctx: Any, backend: Backend, *args: Tensor | None) -> Any:
+    def forward(ctx: Any, backend: Backend, *args: Any) -> Any:
         ctx.name = backend.name
-        p = Potentials._make(args[:5])
-        return backend.directional(p, args[5], args[6])
+        *chain, lengths, unary, pairs = args
+        return backend.directional(_potentials(chain, lengths), unary, pairs)
 
     @staticmethod
     def backward(ctx: Any, *_: Tensor) -> Any:
@@ -160,7 +184,7 @@ class _PathScores(Function):
     def forward(ctx: Any, backend: Backend, tags: Tensor, lengths: Tensor, *chain: Tensor) -> Tensor:
         ctx.backend = backend
         ctx.save_for_backward(tags, lengths, *chain)
-        return backend.path_scores(Potentials._make((*chain, lengths)), tags)
+        return backend.path_scores(_potentials(chain, lengths), tags)
 
     @staticmethod
     def backward(ctx: Any, weights: Tensor) -> Any:
@@ -175,14 +199,14 @@ class _PathCounts(Function):
     def forward(ctx: Any, backend: Backend, tags: Tensor, lengths: Tensor, weights: Tensor, *chain: Tensor) -> Any:
         ctx.backend = backend
         ctx.save_for_backward(tags, lengths)
-        p = Potentials._make((*chain, lengths))
+        p = _potentials(chain, lengths)
         unary, pairs = backend.path_counts(tags, weights.contiguous(), p)
         return backend.weigh(unary.new_ones(len(unary)), unary, pairs, p)
 
     @staticmethod
     def backward(ctx: Any, *direction: Tensor) -> Any:
         tags, lengths = ctx.saved_tensors
-        score = _path_scores(ctx.backend, Potentials._make((*direction, lengths)), tags)
+        score = _path_scores(ctx.backend, _potentials(direction, lengths), tags)
         # A path of -1 has no counts, whatever its score.
         return None, None, None, torch.where(tags[..., 0] >= 0, score, 0), None, None, None, None
 
@@ -195,12 +219,12 @@ class _ExpectedScore(Function):
         *chain, marginals, pairs = args
         ctx.backend = backend
         ctx.save_for_backward(lengths, *args)
-        return backend.expected_score(Potentials._make((*chain, lengths)), marginals, pairs)
+        return backend.expected_score(_potentials(chain, lengths), marginals, pairs)
 
     @staticmethod
     def backward(ctx: Any, weights: Tensor) -> Any:
         lengths, *chain, marginals, pairs = ctx.saved_tensors
-        p = Potentials._make((*chain, lengths))
+        p = _potentials(chain, lengths)
         weigh = scores.weigh if torch.is_grad_enabled() else ctx.backend.weigh
         by_mass: _Grads = (None, None)
         if any(ctx.needs_input_grad[6:]):

@@ -90,11 +90,13 @@ def load_library() -> ctypes.CDLL:
     return library
 
 
-def _rows(x: Tensor, inner: int) -> Tensor:
-    """x with its last axis, or its last two, contiguous."""
-    strides = x.stride()
-    fits = strides[-1] == 1 and (inner == 1 or strides[-2] == x.shape[-1])
-    return x if fits else x.contiguous()
+def _empty_like(x: Tensor) -> Tensor:
+    """Contiguous, and in half the time of torch.empty."""
+    return torch.empty_like(x) if x.is_contiguous() else x.new_empty(x.shape)
+
+
+def _int64(tags: Tensor) -> Tensor:
+    return tags.long().contiguous()
 
 
 class Native(Backend):
@@ -117,33 +119,37 @@ class Native(Backend):
 
     def _chain(self, p: Potentials) -> tuple[_Potentials, tuple[Tensor, ...]]:
         """The struct, and the tensors that must live as long as it is used."""
-        e, a = _rows(p.emissions, 1), _rows(p.transitions, 2)
-        s, t, n = _rows(p.start, 1), _rows(p.end, 1), p.lengths.contiguous()
+        e = p.emissions
+        eb, et, ec = e.stride()
+        if ec != 1:
+            e = e.contiguous()
+            eb, et, _ = e.stride()
+        a, s, t, n = p.transitions, p.start, p.end, p.lengths
+        if not a.is_contiguous():
+            a = a.contiguous()
+        if not (s.is_contiguous() and t.is_contiguous() and n.is_contiguous()):
+            s, t, n = s.contiguous(), t.contiguous(), n.contiguous()
         batch, length, tags = e.shape
-        eb, et, _ = e.stride()
         rank = a.dim()
-        a_strides = a.stride()
-        return (
-            _Potentials(
-                e.data_ptr(),
-                eb,
-                et,
-                a.data_ptr(),
-                a_strides[0] if rank > 2 else 0,
-                a_strides[1] if rank > 3 else 0,
-                s.data_ptr(),
-                s.stride(0) if s.dim() > 1 else 0,
-                t.data_ptr(),
-                t.stride(0) if t.dim() > 1 else 0,
-                n.data_ptr(),
-                batch,
-                length,
-                tags,
-                e.dtype == torch.float64,
-                torch.get_num_threads(),
-            ),
-            (e, a, s, t, n),
+        chain = _Potentials(
+            e.data_ptr(),
+            eb,
+            et,
+            a.data_ptr(),
+            a.stride(0) if rank > 2 else 0,
+            a.stride(1) if rank > 3 else 0,
+            s.data_ptr(),
+            tags if s.dim() > 1 else 0,
+            t.data_ptr(),
+            tags if t.dim() > 1 else 0,
+            n.data_ptr(),
+            batch,
+            length,
+            tags,
+            e.dtype is torch.float64,
+            torch.get_num_threads(),
         )
+        return chain, (e, a, s, t, n)
 
     def _ask(self, p: Potentials, function: Callable[..., int], *arguments: int | None) -> None:
         chain, keep = self._chain(p)
@@ -155,7 +161,7 @@ class Native(Backend):
             scores.refuse_tags(status)
 
     def log_partition(self, p: Potentials) -> Tensor:
-        log_z = torch.empty(p.emissions.shape[0], dtype=p.emissions.dtype)
+        log_z = p.emissions.new_empty(p.emissions.shape[0])
         self._ask(p, self._lib.structkd_expectations, None, log_z.data_ptr(), None, None, 0, None)
         return log_z
 
@@ -163,19 +169,17 @@ class Native(Backend):
         return self._expectations(p, None, pairs, keep)
 
     def log_likelihood(self, p: Potentials, tags: Tensor) -> Expectations:
-        return self._expectations(p, tags.long().contiguous(), "counts", False)
+        return self._expectations(p, _int64(tags), "counts", False)
 
     def _expectations(self, p: Potentials, tags: Tensor | None, pairs: Pairs, keep: bool) -> Expectations:
-        batch, length, num_tags = shape = p.emissions.shape
+        e = p.emissions
+        batch, length, num_tags = e.shape
         edges = p.by_position or pairs == "edges"
-        dtype = p.emissions.dtype
-        value = torch.empty(batch, dtype=dtype)
-        marginals = torch.empty(shape, dtype=dtype)
+        value = e.new_empty(batch)
+        marginals = _empty_like(e)
         found = None
         if pairs != "none":
-            found = torch.empty(
-                (batch, length - 1, num_tags, num_tags) if edges else (batch, num_tags, num_tags), dtype=dtype
-            )
+            found = e.new_empty((batch, length - 1, num_tags, num_tags) if edges else (batch, num_tags, num_tags))
         state = self._state(batch, length, num_tags) if keep else None
         self._ask(
             p,
@@ -197,14 +201,14 @@ class Native(Backend):
     def directional(
         self, p: Potentials, unary: Tensor | None, pairs: Tensor | None, state: Any = None
     ) -> tuple[Tensor, Tensor]:
-        batch, length, num_tags = shape = p.emissions.shape
+        batch, length, num_tags = p.emissions.shape
         edges = p.by_position
         dtype = p.emissions.dtype
         unary = None if unary is None else unary.to(dtype).contiguous()
         pairs = None if pairs is None else pairs.to(dtype).contiguous()
-        d_unary = torch.empty(shape, dtype=dtype)
-        d_pairs = torch.empty(
-            (batch, length - 1, num_tags, num_tags) if edges else (batch, num_tags, num_tags), dtype=dtype
+        d_unary = _empty_like(p.emissions)
+        d_pairs = p.emissions.new_empty(
+            (batch, length - 1, num_tags, num_tags) if edges else (batch, num_tags, num_tags)
         )
         self._ask(
             p,
@@ -233,11 +237,11 @@ class Native(Backend):
         return tags
 
     def check_tags(self, p: Potentials, tags: Tensor) -> None:
-        tags = tags.long().contiguous()
+        tags = _int64(tags)
         self._ask(p, self._lib.structkd_check_paths, tags.data_ptr(), tags.shape[1])
 
     def path_scores(self, p: Potentials, tags: Tensor) -> Tensor:
-        tags = tags.long().contiguous()
+        tags = _int64(tags)
         found = torch.empty(tags.shape[:2], dtype=p.emissions.dtype)
         self._ask(p, self._lib.structkd_path_scores, tags.data_ptr(), tags.shape[1], found.data_ptr())
         return found
@@ -258,10 +262,9 @@ class Native(Backend):
             pairs = pairs.sum(1)
         unary = unary.contiguous()
         pairs = None if pairs is None else pairs.contiguous()
-        dtype = p.emissions.dtype
-        by_emissions = unary if weights is None else torch.empty(unary.shape, dtype=dtype)
-        by_transitions = None if pairs is None else torch.empty(p.transitions.shape, dtype=dtype)
-        by_start, by_end = torch.empty(p.start.shape, dtype=dtype), torch.empty(p.end.shape, dtype=dtype)
+        by_emissions = unary if weights is None else torch.empty_like(unary)
+        by_transitions = None if pairs is None else _empty_like(p.transitions)
+        by_start, by_end = _empty_like(p.start), _empty_like(p.end)
         self._ask(
             p,
             self._lib.structkd_weigh,

@@ -20,7 +20,47 @@ typedef struct {
     const double *score, *score_back; /* transitions [tags, width] and transposed, of the first pair of steps */
     int64_t stride;
     double *end;
+    const double *gap; /* NULL, or [tags, width]: see best_of_few */
+    int32_t *list; /* [width] */
 } lattice;
+
+/* gap[a, i] = max_j (score[i, j] - score[a, j]): how much worse than a prefix in a may one in i be, and still be the
+ * best way to somewhere. */
+static void score_gaps(double *gap, const double *score, int64_t tags, int64_t width) {
+    for (int64_t a = 0; a < tags; a++) {
+        for (int64_t i = 0; i < width; i++) {
+            vec top = splat(-INFINITY);
+            for (int64_t j = 0; i < tags && j < width; j += LANES) {
+                vec difference = *(const vec *)(score + i * width + j) - *(const vec *)(score + a * width + j);
+                bits number = (bits)(difference == difference); /* both -inf: no difference that matters */
+                top = vmax(top, (vec)((number & (bits)difference) | (~number & (bits)splat(-INFINITY))));
+            }
+            gap[a * width + i] = max_of(top);
+        }
+    }
+}
+
+/* best(), where few prefixes can be the best way to anywhere: the gaps to the best one tell which. */
+INLINE void best_of_few(double *out, const double *x, const double *m, const double *gap, int32_t *list, int64_t rows,
+                        int64_t width) {
+    vec top = *(const vec *)x;
+    for (int64_t j = LANES; j < width; j += LANES) top = vmax(top, *(const vec *)(x + j));
+    double most = max_of(top);
+    int64_t a = 0, count = 0;
+    for (int64_t j = 0; j < width; j += LANES) {
+        unsigned equal = lanes_of((bits)(*(const vec *)(x + j) == most));
+        if (equal) {
+            a = j + __builtin_ctz(equal);
+            break;
+        }
+    }
+    const double *slack = gap + (a < rows ? a : 0) * width;
+    for (int64_t j = 0; j < width; j += LANES) {
+        unsigned few = lanes_of((bits)(*(const vec *)(x + j) + *(const vec *)(slack + j) >= most));
+        for (; few; few &= few - 1) list[count++] = (int32_t)(j + __builtin_ctz(few));
+    }
+    best(out, x, m, list, count, width);
+}
 
 static void pad_matrix(double *rows, double *columns, const request *r, int64_t at) {
     int64_t tags = r->p.tags, width = r->width;
@@ -38,12 +78,14 @@ static void pad_matrix(double *rows, double *columns, const request *r, int64_t 
 static int prefixes(lattice *l, const request *r, int64_t b, arena *memory) {
     const potentials *p = &r->p;
     int64_t n = p->lengths[b], tags = p->tags, width = r->width, size = tags * width;
-    *l = (lattice){.n = n, .tags = tags, .width = width, .score = r->score, .score_back = r->score_back};
+    *l = (lattice){.n = n, .tags = tags, .width = width, .score = r->score, .score_back = r->score_back,
+                   .gap = r->gap};
     l->emissions = arena_take(memory, n * width);
     l->reach = arena_take(memory, n * width);
     l->delta = arena_take(memory, n * width);
     l->end = arena_take(memory, width);
-    if (!l->emissions || !l->reach || !l->delta || !l->end) return -1;
+    l->list = (int32_t *)arena_take(memory, width);
+    if (!l->emissions || !l->reach || !l->delta || !l->end || !l->list) return -1;
     if (!l->score && n > 1) {
         int64_t pairs = p->transitions_t ? n - 1 : 1;
         double *rows = arena_take(memory, pairs * size), *columns = arena_take(memory, pairs * size);
@@ -64,7 +106,11 @@ static int prefixes(lattice *l, const request *r, int64_t b, arena *memory) {
             load(reach, p->start, b * p->start_b, tags, p->wide);
             fill(reach, tags, width, -INFINITY);
         } else {
-            best(reach, delta - width, l->score + (t - 1) * l->stride, tags, width);
+            const double *score = l->score + (t - 1) * l->stride;
+            if (l->gap)
+                best_of_few(reach, delta - width, score, l->gap, l->list, tags, width);
+            else
+                best(reach, delta - width, score, NULL, tags, width);
         }
         for (int64_t j = 0; j < width; j += LANES) *(vec *)(delta + j) = *(vec *)(reach + j) + *(vec *)(emission + j);
     }
@@ -77,20 +123,8 @@ static void trace(const lattice *l, int64_t *path, int64_t t) {
         double maximum = l->reach[t * l->width + path[t]];
         const double *delta = l->delta + (t - 1) * l->width;
         const double *column = l->score_back + (t - 1) * l->stride + path[t] * l->width;
-        int64_t i = 0;
-        while (i < l->tags - 1 && delta[i] + column[i] != maximum) i++;
-        path[t - 1] = i;
+        path[t - 1] = first_sum(delta, column, NULL, maximum, l->tags, l->width);
     }
-}
-
-INLINE double best_sum(const double *a, const double *b, const double *c, int64_t width) {
-    vec top = splat(-INFINITY);
-    for (int64_t j = 0; j < width; j += LANES) {
-        vec sum = *(const vec *)(a + j) + *(const vec *)(b + j);
-        if (c) sum += *(const vec *)(c + j);
-        top = vmax(top, sum);
-    }
-    return max_of(top);
 }
 
 /* Offers the best member of every set that splits off from path number `rank`. found[0..count) is sorted; entries
@@ -113,8 +147,7 @@ static int64_t deviate(const lattice *l, candidate *found, int64_t count, int64_
         double top = best_sum(delta, link, others, l->width), score = top + rest;
         if (score > found[rank].score) score = found[rank].score; /* rounding */
         if (top > -INFINITY && (count < k || score > found[count - 1].score)) {
-            int64_t i = 0, place = count < k ? count++ : count - 1;
-            while (i < l->tags - 1 && delta[i] + link[i] + others[i] != top) i++;
+            int64_t i = first_sum(delta, link, others, top, l->tags, l->width), place = count < k ? count++ : count - 1;
             for (; place > rank + 1 && found[place - 1].score < score; place--) found[place] = found[place - 1];
             found[place] = (candidate){.score = score, .parent = rank, .at = t, .tag = i};
         }
@@ -138,8 +171,7 @@ static int topk(const request *r, int64_t b, arena *memory) {
     const double *last = l.delta + (l.n - 1) * width;
     double top = best_sum(last, l.end, NULL, width);
     if (top > -INFINITY) {
-        int64_t i = 0;
-        while (i < l.tags - 1 && last[i] + l.end[i] != top) i++;
+        int64_t i = first_sum(last, l.end, NULL, top, l.tags, width);
         found[count++] = (candidate){.score = top, .parent = -1, .at = l.n - 1, .tag = i};
     }
     for (int64_t rank = 0; rank < k; rank++) {

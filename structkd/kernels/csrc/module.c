@@ -98,8 +98,8 @@ static const instruction_set *instructions(int64_t tags) {
     if (forced) return forced;
     if (!best) best = widest();
 #if defined(__x86_64__)
-    /* Eight lanes do not pay where they are mostly padding. */
-    if (best == &structkd_avx512 && (tags + 3) / 4 % 2 && tags < 13) return &structkd_avx2;
+    /* Eight lanes do not pay where much of them is padding. */
+    if (best == &structkd_avx512 && tags <= 24) return &structkd_avx2;
 #endif
     return best;
 }
@@ -167,6 +167,8 @@ static int for_each_sentence(const request *r, operation run) {
 
 /* ---- entries: they return -1, or OUT_OF_MEMORY, or the number of the first sentence whose tags are no path ---- */
 
+enum { MANY_TAGS = 24 }; /* from where it pays to find out which few prefixes matter */
+
 static int64_t padded(int64_t tags, const instruction_set *set) {
     return (tags + set->lanes - 1) / set->lanes * set->lanes;
 }
@@ -189,6 +191,11 @@ static int64_t run(request *r, operation (*choose)(const instruction_set *), int
         if (max_plus) {
             set->pad(step, back, r, 0);
             r->score = step, r->score_back = back;
+            if (p->tags >= MANY_TAGS && p->batch * p->length > 4 * p->tags) {
+                double *gap = arena_take(memory, p->tags * r->width);
+                if (gap) set->gaps(gap, step, p->tags, r->width);
+                r->gap = gap;
+            }
         } else {
             r->lift = set->matrix(step, back, p->transitions, 0, p->tags, r->width, p->wide);
             r->step = step, r->back = back;

@@ -14,6 +14,7 @@ const instruction_set OPERATIONS = {
     .lanes = LANES,
     .matrix = matrix,
     .pad = pad_matrix,
+    .gaps = score_gaps,
     .expectations = expectations,
     .directional = directional,
     .topk = topk,

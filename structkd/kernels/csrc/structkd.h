@@ -29,6 +29,7 @@ typedef struct {
     const double *step, *back; /* exp(transitions - lift) [C, width] and its transpose, where all sentences share it */
     double lift;
     const double *score, *score_back; /* the transitions themselves, padded with -inf, where all share them */
+    const double *gap; /* score_gaps of these, or NULL where they do not pay */
     const int64_t *tags; /* in: gold tags [B, T] */
     const void *unary; /* in: direction of the emissions [B, T, C], or NULL */
     const void *pairs; /* in: direction of the transitions [B, C, C] or [B, T-1, C, C], or NULL */
@@ -57,6 +58,7 @@ typedef struct {
     double (*matrix)(double *step, double *back, const void *scores, int64_t at, int64_t tags, int64_t width,
                      int64_t wide); /* exp(scores - max) and its transpose; returns max */
     void (*pad)(double *rows, double *columns, const request *r, int64_t at); /* scores, padded with -inf, and transposed */
+    void (*gaps)(double *gap, const double *score, int64_t tags, int64_t width);
     operation expectations, directional, topk, sample;
 } instruction_set;
 

@@ -18,6 +18,7 @@ typedef struct {
 #define LARGE 1e100
 /* What underflows in alpha is below 1e-308; as long as it is multiplied with less than this, the loss is below 1e-18. */
 #define LARGEST_BETA 1e290
+#define FIRST_CACHE (24 << 10) /* bytes of it for the matrices */
 
 INLINE const double *step_from(const sentence *s, int64_t t) {
     return s->step + t * s->stride;
@@ -63,36 +64,50 @@ INLINE double dot(const double *a, const double *b, int64_t width) {
     return sum_of(total);
 }
 
-/* Both recursions in one loop, from both ends: two chains of dependent operations keep the processor busier than one.
- * Each has its own scale, which the last pass makes one. log_z is log Z without the shifts that were taken out of the
- * potentials. 0 on success, -1 where float64 was not wide enough, or no path is legal. */
+/* One step of the forward recursion; 0, or -1 where nothing is left of the sum. */
+INLINE int alpha_step(sentence *s, int64_t t, double *log_scale, int *rescaled) {
+    int64_t width = s->width;
+    double *alpha = s->alpha + t * width, *weights = s->weights + t * width;
+    double sum = t ? product(alpha, alpha - width, step_from(s, t - 1), weights, s->tags, width)
+                   : times(alpha, s->start, weights, width);
+    if (out_of_range(sum)) {
+        double factor = rescale(alpha, sum, width);
+        if (factor == 0) return -1;
+        /* The weights take part: alpha_t = weights_t (alpha_t-1 M) still holds. */
+        for (int64_t j = 0; j < width; j += LANES) *(vec *)(weights + j) *= factor;
+        *log_scale -= log(factor);
+        *rescaled = 1;
+    }
+    return 0;
+}
+
+/* One step of the backward recursion, from t to t-1. */
+INLINE int beta_step(sentence *s, int64_t t, int *rescaled) {
+    double *beta = s->beta + t * s->width, *arrive = s->arrive + t * s->width;
+    double sum = times(arrive, beta, s->weights + t * s->width, s->width);
+    if (out_of_range(sum)) {
+        if (rescale(arrive, sum, s->width) == 0) return -1;
+        *rescaled = 1;
+    }
+    product(beta - s->width, arrive, back_from(s, t - 1), NULL, s->tags, s->width);
+    return 0;
+}
+
+/* Both recursions, each in its own scale, which the last pass makes one. Two chains of dependent operations at once
+ * keep the processor busier than one, as long as both matrices fit into its first cache. log_z is log Z without the
+ * shifts that were taken out of the potentials. 0 on success, -1 where float64 was not wide enough, or no path is
+ * legal. */
 static int both_ways(sentence *s, double *log_z) {
-    int64_t n = s->n, tags = s->tags, width = s->width;
+    int64_t n = s->n, width = s->width;
     double log_scale = 0;
-    int rescaled = 0;
+    int rescaled = 0, together = 2 * s->tags * width * (int64_t)sizeof(double) <= FIRST_CACHE;
     memcpy(s->beta + (n - 1) * width, s->end, (size_t)width * sizeof(double));
     for (int64_t t = 0; t < n; t++) {
-        double *alpha = s->alpha + t * width, *weights = s->weights + t * width;
-        double sum = t ? product(alpha, alpha - width, step_from(s, t - 1), weights, tags, width)
-                       : times(alpha, s->start, weights, width);
-        if (out_of_range(sum)) {
-            double factor = rescale(alpha, sum, width);
-            if (factor == 0) return -1;
-            /* The weights take part: alpha_t = weights_t (alpha_t-1 M) still holds. */
-            for (int64_t j = 0; j < width; j += LANES) *(vec *)(weights + j) *= factor;
-            log_scale -= log(factor);
-            rescaled = 1;
-        }
-        int64_t u = n - 1 - t;
-        if (u == 0) continue;
-        double *beta = s->beta + u * width, *arrive = s->arrive + u * width;
-        sum = times(arrive, beta, s->weights + u * width, width);
-        if (out_of_range(sum)) {
-            if (rescale(arrive, sum, width) == 0) return -1;
-            rescaled = 1;
-        }
-        product(beta - width, arrive, back_from(s, u - 1), NULL, tags, width);
+        if (alpha_step(s, t, &log_scale, &rescaled)) return -1;
+        if (together && t < n - 1 && beta_step(s, n - 1 - t, &rescaled)) return -1;
     }
+    for (int64_t t = n - 1; !together && t > 0; t--)
+        if (beta_step(s, t, &rescaled)) return -1;
     double z = dot(s->alpha + (n - 1) * width, s->end, width);
     if (!(z > 0 && z < INFINITY)) return -1;
     *log_z = log(z) + log_scale;

@@ -35,6 +35,19 @@ INLINE vec vmax(vec a, vec b) {
 #endif
 }
 
+/* One bit for every lane, from a comparison. */
+INLINE unsigned lanes_of(bits comparison) {
+#if LANES == 8
+    return _mm512_movepi64_mask((__m512i)comparison);
+#elif LANES == 4
+    return (unsigned)_mm256_movemask_pd((__m256d)comparison);
+#else
+    unsigned lanes = 0;
+    for (int l = 0; l < LANES; l++) lanes |= (unsigned)(comparison[l] & 1) << l;
+    return lanes;
+#endif
+}
+
 INLINE double sum_of(vec x) {
     double total = x[0];
     for (int l = 1; l < LANES; l++) total += x[l];
@@ -115,6 +128,15 @@ INLINE double soften(double *x, int64_t n) {
     return top;
 }
 
+/* The first of the parts, about equal and at most 4, that n vectors are cut into: 9 is 3 + 3 + 3, not 4 + 4 + 1. */
+INLINE int64_t share_of_4(int64_t n) {
+    return n <= 4 ? n : n == 5 || n == 6 || n == 9 ? 3 : 4;
+}
+
+INLINE int64_t share_of_3(int64_t n) {
+    return n <= 3 ? n : n == 4 ? 2 : 3;
+}
+
 /* K neighbouring vectors of out[j] = weights[j] * sum_i x[i] m[i, j]; weights may be NULL. Even and odd rows are summed
  * apart, which halves the chain of dependent additions. */
 INLINE vec product_block(const int K, double *out, const double *x, const double *m, const double *weights,
@@ -148,22 +170,45 @@ INLINE vec product_block(const int K, double *out, const double *x, const double
 INLINE double product(double *out, const double *x, const double *m, const double *weights, int64_t rows,
                       int64_t width) {
     vec total = {0};
-    int64_t j = 0;
-    for (; j + 4 * LANES <= width; j += 4 * LANES)
-        total += product_block(4, out + j, x, m + j, weights ? weights + j : weights, rows, width);
-    const double *w = weights ? weights + j : weights;
-    switch ((width - j) / LANES) {
-    case 3: total += product_block(3, out + j, x, m + j, w, rows, width); break;
-    case 2: total += product_block(2, out + j, x, m + j, w, rows, width); break;
-    case 1: total += product_block(1, out + j, x, m + j, w, rows, width); break;
+    for (int64_t j = 0, k; j < width; j += k * LANES) {
+        const double *w = weights ? weights + j : weights;
+        switch (k = share_of_4((width - j) / LANES)) {
+        case 4: total += product_block(4, out + j, x, m + j, w, rows, width); break;
+        case 3: total += product_block(3, out + j, x, m + j, w, rows, width); break;
+        case 2: total += product_block(2, out + j, x, m + j, w, rows, width); break;
+        default: total += product_block(1, out + j, x, m + j, w, rows, width);
+        }
     }
     return sum_of(total);
 }
 
-/* K vectors of out[j] = max_i (x[i] + m[i, j]). */
-INLINE void best_block(const int K, double *out, const double *x, const double *m, int64_t rows, int64_t width) {
+/* The first i with a[i] + b[i] (+ c[i]) equal to a number that is one of them; the last where there is none (NaN). */
+INLINE int64_t first_sum(const double *a, const double *b, const double *c, double number, int64_t tags, int64_t width) {
+    for (int64_t j = 0; j < width; j += LANES) {
+        vec sum = *(const vec *)(a + j) + *(const vec *)(b + j);
+        if (c) sum += *(const vec *)(c + j);
+        unsigned equal = lanes_of((bits)(sum == number));
+        if (equal) return j + __builtin_ctz(equal);
+    }
+    return tags - 1;
+}
+
+INLINE double best_sum(const double *a, const double *b, const double *c, int64_t width) {
+    vec top = splat(-INFINITY);
+    for (int64_t j = 0; j < width; j += LANES) {
+        vec sum = *(const vec *)(a + j) + *(const vec *)(b + j);
+        if (c) sum += *(const vec *)(c + j);
+        top = vmax(top, sum);
+    }
+    return max_of(top);
+}
+
+/* K vectors of out[j] = max_i (x[i] + m[i, j]) over all rows, or over those in a list. */
+INLINE void best_block(const int K, double *out, const double *x, const double *m, const int32_t *list, int64_t rows,
+                       int64_t width) {
     vec a0 = splat(-INFINITY), a1 = a0, a2 = a0, a3 = a0;
-    for (int64_t i = 0; i < rows; i++) {
+    for (int64_t r = 0; r < rows; r++) {
+        int64_t i = list ? list[r] : r;
         const vec *row = (const vec *)(m + i * width);
         a0 = vmax(a0, x[i] + row[0]);
         if (K > 1) a1 = vmax(a1, x[i] + row[1]);
@@ -178,13 +223,14 @@ INLINE void best_block(const int K, double *out, const double *x, const double *
 }
 
 /* out = x m in the algebra of (max, +). */
-INLINE void best(double *out, const double *x, const double *m, int64_t rows, int64_t width) {
-    int64_t j = 0;
-    for (; j + 4 * LANES <= width; j += 4 * LANES) best_block(4, out + j, x, m + j, rows, width);
-    switch ((width - j) / LANES) {
-    case 3: best_block(3, out + j, x, m + j, rows, width); break;
-    case 2: best_block(2, out + j, x, m + j, rows, width); break;
-    case 1: best_block(1, out + j, x, m + j, rows, width); break;
+INLINE void best(double *out, const double *x, const double *m, const int32_t *list, int64_t rows, int64_t width) {
+    for (int64_t j = 0, k; j < width; j += k * LANES) {
+        switch (k = share_of_4((width - j) / LANES)) {
+        case 4: best_block(4, out + j, x, m + j, list, rows, width); break;
+        case 3: best_block(3, out + j, x, m + j, list, rows, width); break;
+        case 2: best_block(2, out + j, x, m + j, list, rows, width); break;
+        default: best_block(1, out + j, x, m + j, list, rows, width);
+        }
     }
 }
 
@@ -219,10 +265,13 @@ INLINE void outer_block(const int ROWS, const int K, double *sums, const double 
 
 INLINE void outer_rows(const int ROWS, double *sums, const double *left, const double *right, int64_t steps,
                        int64_t width) {
-    int64_t j = 0;
-    for (; j + 3 * LANES <= width; j += 3 * LANES) outer_block(ROWS, 3, sums + j, left, right + j, steps, width);
-    if (width - j == 2 * LANES) outer_block(ROWS, 2, sums + j, left, right + j, steps, width);
-    if (width - j == LANES) outer_block(ROWS, 1, sums + j, left, right + j, steps, width);
+    for (int64_t j = 0, k; j < width; j += k * LANES) {
+        switch (k = share_of_3((width - j) / LANES)) {
+        case 3: outer_block(ROWS, 3, sums + j, left, right + j, steps, width); break;
+        case 2: outer_block(ROWS, 2, sums + j, left, right + j, steps, width); break;
+        default: outer_block(ROWS, 1, sums + j, left, right + j, steps, width);
+        }
+    }
 }
 
 /* sums [rows, width] += sum_t left_t right_t^T, kept in registers over t. */
