@@ -81,17 +81,18 @@ class LinearChainCRF:
         *,
         positions: Tensor | None = None,
     ) -> None:
-        dtype = emissions.dtype
-        if dtype in _HALF:
-            dtype = torch.float32
         if lengths is None:
             lengths = torch.full(emissions.shape[:1], emissions.shape[1], device=emissions.device)
         _check(emissions, transitions, start_transitions, end_transitions, lengths)
-        # Tensor.to returns the tensor itself where nothing is to be done, but asking it costs a microsecond each.
-        chain = tuple(
-            x if x.dtype == dtype else x.to(dtype) for x in (emissions, transitions, start_transitions, end_transitions)
-        )
-        self._hold(Potentials._make((*chain, lengths)), positions)
+        dtype = emissions.dtype
+        if dtype is transitions.dtype is start_transitions.dtype is end_transitions.dtype and dtype not in _HALF:
+            p = Potentials(emissions, transitions, start_transitions, end_transitions, lengths)
+            self._hold(p, positions)
+            return
+        if dtype in _HALF:
+            dtype = torch.float32
+        chain = (emissions, transitions, start_transitions, end_transitions)
+        self._hold(Potentials._make((*(x.to(dtype) for x in chain), lengths)), positions)
 
     def _hold(self, p: Potentials, positions: Tensor | None) -> None:
         self._p = p
@@ -354,23 +355,21 @@ def _known(pairs: Tensor | None) -> Tensor:
 
 
 def _check(emissions: Tensor, transitions: Tensor, start: Tensor, end: Tensor, lengths: Tensor) -> None:
-    if emissions.dim() != 3 or not emissions.is_floating_point() or 0 in emissions.shape[1:]:
-        raise ValueError(f"emissions: expected floats [B, T, C], got {emissions.dtype} {tuple(emissions.shape)}")
-    b, t, c = emissions.shape
-    if tuple(transitions.shape) not in {(c, c), (b, c, c), (b, t - 1, c, c)}:
+    shape = emissions.shape
+    if len(shape) != 3 or not emissions.is_floating_point() or 0 in shape:
+        raise ValueError(f"emissions: expected floats [B, T, C], got {emissions.dtype} {tuple(shape)}")
+    b, t, c = shape
+    if transitions.shape not in ((c, c), (b, c, c), (b, t - 1, c, c)):
         raise ValueError(
             f"transitions: expected [{c}, {c}], [{b}, {c}, {c}] or [{b}, {t - 1}, {c}, {c}] for emissions "
             f"{(b, t, c)}, got {tuple(transitions.shape)}"
         )
     for name, x in (("start_transitions", start), ("end_transitions", end)):
-        if tuple(x.shape) not in {(c,), (b, c)}:
+        if x.shape not in ((c,), (b, c)):
             raise ValueError(f"{name}: expected [{c}] or [{b}, {c}], got {tuple(x.shape)}")
-    if tuple(lengths.shape) != (b,) or lengths.dtype != torch.int64:
+    if lengths.shape != (b,) or lengths.dtype is not torch.int64:
         raise ValueError(f"lengths: expected int64 [{b}], got {lengths.dtype} {tuple(lengths.shape)}")
-    if b == 0:
-        return
-    low, high = torch.aminmax(lengths)
-    if low < 1 or high > t:
+    if not select(emissions.device).are_lengths(lengths, t):
         raise ValueError(f"lengths must be in 1..{t}, got {lengths.tolist()}")
 
 

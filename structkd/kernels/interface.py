@@ -174,6 +174,11 @@ class Backend:
         """weights [B] times expectations, summed into the shapes of emissions, transitions, start and end; None is 1."""
         return scores.weigh(weights, unary, pairs, p)
 
+    def are_lengths(self, lengths: Tensor, length: int) -> bool:
+        """Whether all of lengths [B] are in 1..length."""
+        low, high = torch.aminmax(lengths)
+        return bool(low >= 1) and bool(high <= length)
+
     def read_mask(self, mask: Tensor) -> MaskFacts:
         """Lengths of a mask [B, T] of bools, and what is unusual about it."""
         lengths = mask.sum(1)

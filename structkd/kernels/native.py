@@ -83,6 +83,8 @@ def load_library() -> ctypes.CDLL:
         function.argtypes = (_POINTER, *(kinds[c] for c in signature))
     library.structkd_mask.restype = c_int64
     library.structkd_mask.argtypes = (c_void_p, *[c_int64] * 4, c_void_p)
+    library.structkd_are_lengths.restype = c_int64
+    library.structkd_are_lengths.argtypes = (c_void_p, c_int64, c_int64)
     library.structkd_state_size.restype = c_int64
     library.structkd_state_size.argtypes = (c_int64, c_int64)
     library.structkd_instructions.restype = ctypes.c_char_p
@@ -225,8 +227,8 @@ class Native(Backend):
 
     def topk(self, p: Potentials, k: int) -> Paths:
         batch, length, _ = p.emissions.shape
-        tags = torch.empty((batch, k, length), dtype=torch.int64)
-        found = torch.empty((batch, k), dtype=p.emissions.dtype)
+        tags = p.lengths.new_empty((batch, k, length))
+        found = p.emissions.new_empty((batch, k))
         self._ask(p, self._lib.structkd_topk, k, tags.data_ptr(), found.data_ptr())
         return Paths(tags, found)
 
@@ -278,6 +280,10 @@ class Native(Backend):
             by_end.data_ptr(),
         )
         return by_emissions, by_transitions, by_start, by_end
+
+    def are_lengths(self, lengths: Tensor, length: int) -> bool:
+        lengths = lengths.contiguous()
+        return bool(self._lib.structkd_are_lengths(lengths.data_ptr(), len(lengths), length))
 
     def read_mask(self, mask: Tensor) -> MaskFacts:
         batch, length = mask.shape

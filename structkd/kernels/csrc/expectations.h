@@ -70,8 +70,11 @@ static int expectations(const request *r, int64_t b, arena *memory) {
         for (int64_t t = 0; t < s.n; t++) {
             for (int64_t j = 0; j < width; j += LANES)
                 *(vec *)(row + j) = sign * *(vec *)(s.alpha + t * width + j) * *(vec *)(s.beta + t * width + j);
-            if (gold) row[gold[t]] += 1;
             store(r->marginals, at + t * tags, row, tags, p->wide);
+            if (gold) { /* not in the row: reading a vector just behind a smaller write to it is slow */
+                double q = s.alpha[t * width + gold[t]] * s.beta[t * width + gold[t]];
+                put(r->marginals, at + t * tags + gold[t], 1 - q, p->wide);
+            }
         }
         store_zeros(r->marginals, at + s.n * tags, (p->length - s.n) * tags, p->wide);
     }
@@ -117,9 +120,114 @@ static void load_pairs(double *out, const request *r, int64_t b, int64_t t) {
     }
 }
 
-/* The derivative of the expectations along (unary, pairs): dual numbers. Beside alpha and arrive their derivatives
- * d_alpha and d_arrive are carried along. The direction is centred at every step by its expectation, which changes no
- * derivative and keeps the sums as short as the correlations of the chain. */
+/* What is carried along with alpha, beta and arrive: their derivatives in the direction (unary, pairs). */
+typedef struct {
+    double *alpha, *beta, *arrive; /* [n, width] */
+    double *unary; /* [n, width] the direction of the emissions, centred */
+    double *pairs, *pull; /* [tags, width] the direction of the transitions, and times the matrix of a step */
+} dual;
+
+/* Where the direction of the transitions enters: alpha_t-1 (M * pairs) into d->alpha, (M * pairs) arrive_t+1 into
+ * d->beta; zeros without one. */
+static void pull_all(dual *d, const sentence *s, const request *r, int64_t b, int once) {
+    int64_t n = s->n, width = s->width;
+    if (!r->pairs) {
+        fill(d->alpha, 0, n * width, 0);
+        fill(d->beta, 0, n * width, 0);
+        return;
+    }
+    load_pairs(d->pairs, r, b, 0);
+    fill(d->alpha, 0, width, 0);
+    fill(d->beta, (n - 1) * width, n * width, 0);
+    for (int transposed = 0; transposed < 2; transposed++)
+        for (int64_t t = 0; t + 1 < n; t++) {
+            if (r->pairs_by_position) load_pairs(d->pairs, r, b, t);
+            if (t == 0 || !once) pull_matrix(d->pull, s, d->pairs, t, transposed);
+            if (transposed)
+                product(d->beta + t * width, s->arrive + (t + 1) * width, d->pull, NULL, s->tags, width);
+            else
+                product(d->alpha + (t + 1) * width, s->alpha + t * width, d->pull, NULL, s->tags, width);
+        }
+}
+
+/* Takes its expectation from the direction, step by step: no derivative changes, and the sums that are carried along
+ * stay as short as the correlations of the chain. */
+static void centre(dual *d, const sentence *s, const request *r, int64_t b) {
+    int64_t width = s->width;
+    if (!r->unary) fill(d->unary, 0, s->n * width, 0);
+    for (int64_t t = 0; r->unary && t < s->n; t++) {
+        load(d->unary + t * width, r->unary, (b * r->p.length + t) * s->tags, s->tags, r->p.wide);
+        fill(d->unary, t * width + s->tags, (t + 1) * width, 0);
+    }
+    for (int64_t t = 0; t < s->n; t++) {
+        double *u = d->unary + t * width;
+        const double *alpha = s->alpha + t * width, *beta = s->beta + t * width;
+        vec total = {0};
+        for (int64_t j = 0; j < width; j += LANES)
+            total += *(vec *)(u + j) * *(const vec *)(alpha + j) * *(const vec *)(beta + j)
+                + *(vec *)(d->alpha + t * width + j) * *(vec *)(s->arrive + t * width + j);
+        double mean = sum_of(total);
+        for (int64_t j = 0; j < width; j += LANES) *(vec *)(u + j) -= mean;
+    }
+}
+
+INLINE void dual_alpha_step(dual *d, const sentence *s, int64_t t, double *scratch) {
+    int64_t width = s->width;
+    double *da = d->alpha + t * width;
+    if (t > 0) product(scratch, da - width, step_from(s, t - 1), NULL, s->tags, width);
+    for (int64_t j = 0; j < width; j += LANES) {
+        vec from = *(vec *)(da + j);
+        if (t > 0) from += *(vec *)(scratch + j);
+        *(vec *)(da + j) = *(vec *)(s->weights + t * width + j) * from
+            + *(vec *)(d->unary + t * width + j) * *(vec *)(s->alpha + t * width + j);
+    }
+}
+
+INLINE void dual_beta_step(dual *d, const sentence *s, int64_t t, double *scratch) {
+    int64_t width = s->width;
+    double *db = d->beta + t * width, *dv = d->arrive + t * width;
+    if (t + 1 < s->n) product(scratch, dv + width, back_from(s, t), NULL, s->tags, width);
+    for (int64_t j = 0; j < width; j += LANES) {
+        if (t + 1 < s->n) *(vec *)(db + j) += *(vec *)(scratch + j);
+        *(vec *)(dv + j) = *(vec *)(s->weights + t * width + j) * *(vec *)(db + j)
+            + *(vec *)(d->unary + t * width + j) * *(vec *)(s->arrive + t * width + j);
+    }
+}
+
+/* The derivatives of the counts, from those of alpha and arrive. */
+static void dual_pairs(dual *d, const sentence *s, const request *r, int64_t b, double *counts, double *scratch,
+                       double *other) {
+    int64_t tags = s->tags, width = s->width, size = tags * width, at = b * pair_size(r);
+    memset(counts, 0, (size_t)size * sizeof(double));
+    if (!r->edges && !r->pairs_by_position) {
+        if (r->pairs) {
+            add_pairs(counts, scratch, s, s->alpha, s->arrive);
+            for (int64_t i = 0; i < size; i += LANES) *(vec *)(counts + i) *= *(vec *)(d->pairs + i);
+        }
+        add_pairs(counts, scratch, s, d->alpha, s->arrive);
+        add_pairs(counts, scratch, s, s->alpha, d->arrive);
+        store_matrix(r->counts, at, counts, tags, width, r->p.wide);
+        return;
+    }
+    for (int64_t t = 0; t + 1 < s->n; t++) {
+        if (r->pairs_by_position) load_pairs(d->pairs, r, b, t);
+        if (r->edges) memset(counts, 0, (size_t)size * sizeof(double));
+        edge(scratch, s, t, d->alpha, s->arrive);
+        edge(other, s, t, s->alpha, d->arrive);
+        edge(d->pull, s, t, s->alpha, s->arrive);
+        for (int64_t i = 0; i < size; i += LANES) {
+            *(vec *)(counts + i) += *(vec *)(scratch + i) + *(vec *)(other + i);
+            if (r->pairs) *(vec *)(counts + i) += *(vec *)(d->pairs + i) * *(vec *)(d->pull + i);
+        }
+        if (r->edges) store_matrix(r->counts, at + t * tags * tags, counts, tags, width, r->p.wide);
+    }
+    if (r->edges)
+        store_zeros(r->counts, at + (s->n - 1) * tags * tags, (r->p.length - s->n) * tags * tags, r->p.wide);
+    else
+        store_matrix(r->counts, at, counts, tags, width, r->p.wide);
+}
+
+/* The derivative of the expectations along (unary, pairs), with dual numbers. */
 static int directional(const request *r, int64_t b, arena *memory) {
     const potentials *p = &r->p;
     int64_t tags = p->tags, width = r->width, size = tags * width;
@@ -129,105 +237,27 @@ static int directional(const request *r, int64_t b, arena *memory) {
         no_expectations(r, b);
         return 0;
     }
-    double *d_alpha = arena_take(memory, s.n * width), *d_arrive = arena_take(memory, s.n * width);
-    double *u = arena_take(memory, s.n * width), *d_beta = arena_take(memory, width), *pulled = arena_take(memory, width);
-    double *pairs = arena_take(memory, size), *pull = arena_take(memory, size), *pull_back = arena_take(memory, size);
-    double *counts = arena_take(memory, size), *scratch = arena_take(memory, size);
-    if (!d_alpha || !d_arrive || !u || !d_beta || !pulled || !pairs || !pull || !pull_back || !counts || !scratch)
-        return -1;
-    int once = s.stride == 0 && !r->pairs_by_position; /* one matrix of the direction does for all steps */
-    if (r->pairs) load_pairs(pairs, r, b, 0);
-    if (r->pairs && once && s.n > 1) {
-        pull_matrix(pull, &s, pairs, 0, 0);
-        pull_matrix(pull_back, &s, pairs, 0, 1);
+    int64_t n = s.n, rows = n * width;
+    dual d = {.alpha = arena_take(memory, rows), .beta = arena_take(memory, rows), .arrive = arena_take(memory, rows),
+              .unary = arena_take(memory, rows), .pairs = arena_take(memory, size), .pull = arena_take(memory, size)};
+    double *counts = arena_take(memory, size), *scratch = arena_take(memory, size), *other = arena_take(memory, size);
+    if (!d.alpha || !d.beta || !d.arrive || !d.unary || !d.pairs || !d.pull || !counts || !scratch || !other) return -1;
+    pull_all(&d, &s, r, b, s.stride == 0 && !r->pairs_by_position);
+    centre(&d, &s, r, b);
+    for (int64_t t = 0; t < n; t++) {
+        dual_alpha_step(&d, &s, t, scratch);
+        if (fit_together(&s)) dual_beta_step(&d, &s, n - 1 - t, other);
     }
-    fill(pulled, 0, width, 0);
-    for (int64_t t = 0; t < s.n; t++) {
-        const double *alpha = s.alpha + t * width, *beta = s.beta + t * width, *weights = s.weights + t * width;
-        double *row = u + t * width, *d = d_alpha + t * width, mean = 0;
-        if (r->unary) {
-            load(row, r->unary, (b * p->length + t) * tags, tags, p->wide);
-            fill(row, tags, width, 0);
-        } else {
-            fill(row, 0, width, 0);
-        }
-        if (t > 0) {
-            product(d, d - width, step_from(&s, t - 1), NULL, tags, width);
-            if (r->pairs) {
-                if (!once) {
-                    if (r->pairs_by_position) load_pairs(pairs, r, b, t - 1);
-                    pull_matrix(pull, &s, pairs, t - 1, 0);
-                }
-                product(pulled, alpha - width, pull, NULL, tags, width);
-            }
-        } else {
-            fill(d, 0, width, 0);
-        }
-        vec total = {0};
-        for (int64_t j = 0; j < width; j += LANES)
-            total += *(vec *)(row + j) * *(vec *)(alpha + j) * *(vec *)(beta + j)
-                + *(vec *)(pulled + j) * *(vec *)(s.arrive + t * width + j);
-        mean = sum_of(total);
-        for (int64_t j = 0; j < width; j += LANES) {
-            *(vec *)(row + j) -= mean;
-            *(vec *)(d + j) = *(vec *)(weights + j) * (*(vec *)(d + j) + *(vec *)(pulled + j))
-                + *(vec *)(row + j) * *(vec *)(alpha + j);
-        }
-    }
-    double *row = scratch; /* at least one row long */
+    for (int64_t t = n - 1; !fit_together(&s) && t >= 0; t--) dual_beta_step(&d, &s, t, other);
     int64_t at = b * p->length * tags;
-    fill(d_beta, 0, width, 0);
-    for (int64_t t = s.n - 1; t >= 0; t--) {
-        const double *alpha = s.alpha + t * width, *beta = s.beta + t * width, *weights = s.weights + t * width;
-        if (t < s.n - 1) {
-            product(d_beta, d_arrive + (t + 1) * width, back_from(&s, t), NULL, tags, width);
-            if (r->pairs) {
-                if (!once) {
-                    if (r->pairs_by_position) load_pairs(pairs, r, b, t);
-                    pull_matrix(pull_back, &s, pairs, t, 1);
-                }
-                product(pulled, s.arrive + (t + 1) * width, pull_back, NULL, tags, width);
-                for (int64_t j = 0; j < width; j += LANES) *(vec *)(d_beta + j) += *(vec *)(pulled + j);
-            }
-        }
-        for (int64_t j = 0; j < width; j += LANES) {
-            vec d = *(vec *)(d_beta + j), a = *(const vec *)(alpha + j), be = *(const vec *)(beta + j);
-            *(vec *)(d_arrive + t * width + j) =
-                *(vec *)(weights + j) * d + *(vec *)(u + t * width + j) * *(vec *)(s.arrive + t * width + j);
-            *(vec *)(row + j) = *(vec *)(d_alpha + t * width + j) * be + a * d;
-        }
-        store(r->marginals, at + t * tags, row, tags, p->wide);
+    for (int64_t t = 0; t < n; t++) {
+        for (int64_t j = t * width, l = 0; l < width; j += LANES, l += LANES)
+            *(vec *)(scratch + l) = *(vec *)(d.alpha + j) * *(vec *)(s.beta + j)
+                + *(vec *)(s.alpha + j) * *(vec *)(d.beta + j);
+        store(r->marginals, at + t * tags, scratch, tags, p->wide);
     }
-    store_zeros(r->marginals, at + s.n * tags, (p->length - s.n) * tags, p->wide);
-
-    memset(counts, 0, (size_t)size * sizeof(double));
-    if (once && !r->edges) {
-        if (r->pairs) {
-            add_pairs(counts, scratch, &s, s.alpha, s.arrive);
-            for (int64_t i = 0; i < size; i += LANES) *(vec *)(counts + i) *= *(vec *)(pairs + i);
-        }
-        add_pairs(counts, scratch, &s, d_alpha, s.arrive);
-        add_pairs(counts, scratch, &s, s.alpha, d_arrive);
-        store_matrix(r->counts, b * pair_size(r), counts, tags, width, p->wide);
-        return 0;
-    }
-    at = b * pair_size(r);
-    for (int64_t t = 0; t + 1 < s.n; t++) {
-        if (r->pairs_by_position) load_pairs(pairs, r, b, t);
-        if (r->edges) memset(counts, 0, (size_t)size * sizeof(double));
-        edge(scratch, &s, t, d_alpha, s.arrive);
-        edge(pull, &s, t, s.alpha, d_arrive);
-        edge(pull_back, &s, t, s.alpha, s.arrive);
-        for (int64_t i = 0; i < size; i += LANES) {
-            *(vec *)(counts + i) += *(vec *)(scratch + i) + *(vec *)(pull + i);
-            if (r->pairs) *(vec *)(counts + i) += *(vec *)(pairs + i) * *(vec *)(pull_back + i);
-        }
-        if (r->edges) store_matrix(r->counts, at + t * tags * tags, counts, tags, width, p->wide);
-    }
-    if (r->edges)
-        store_zeros(r->counts, at + (s.n - 1) * tags * tags, (p->length - s.n) * tags * tags, p->wide);
-    else
-        store_matrix(r->counts, at, counts, tags, width, p->wide);
+    store_zeros(r->marginals, at + n * tags, (p->length - n) * tags, p->wide);
+    if (r->counts) dual_pairs(&d, &s, r, b, counts, scratch, other);
     return 0;
 }
 

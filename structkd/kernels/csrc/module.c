@@ -336,7 +336,13 @@ EXPORT int64_t structkd_weigh(const potentials *p, const void *weights, int64_t 
     return -1;
 }
 
-/* ---- masks ---- */
+/* ---- lengths and masks ---- */
+
+EXPORT int64_t structkd_are_lengths(const int64_t *lengths, int64_t batch, int64_t length) {
+    for (int64_t b = 0; b < batch; b++)
+        if (lengths[b] < 1 || lengths[b] > length) return 0;
+    return 1;
+}
 
 enum { HOLES = 1, FIRST_OFF = 2, EMPTY = 4 };
 

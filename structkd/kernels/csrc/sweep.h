@@ -28,6 +28,10 @@ INLINE const double *back_from(const sentence *s, int64_t t) {
     return s->back + t * s->stride;
 }
 
+INLINE int fit_together(const sentence *s) {
+    return 2 * s->tags * s->width * (int64_t)sizeof(double) <= FIRST_CACHE;
+}
+
 /* exp(scores - max) as rows and transposed; returns max, or 0 where all is -inf. */
 static double matrix(double *step, double *back, const void *scores, int64_t at, int64_t tags, int64_t width,
                      int64_t wide) {
@@ -100,7 +104,7 @@ INLINE int beta_step(sentence *s, int64_t t, int *rescaled) {
 static int both_ways(sentence *s, double *log_z) {
     int64_t n = s->n, width = s->width;
     double log_scale = 0;
-    int rescaled = 0, together = 2 * s->tags * width * (int64_t)sizeof(double) <= FIRST_CACHE;
+    int rescaled = 0, together = fit_together(s);
     memcpy(s->beta + (n - 1) * width, s->end, (size_t)width * sizeof(double));
     for (int64_t t = 0; t < n; t++) {
         if (alpha_step(s, t, &log_scale, &rescaled)) return -1;
