@@ -51,9 +51,7 @@ class ExtractJob:
             def count(done: int, _: int, start: int = start) -> None:
                 report(start + done, len(sentences), "sentences")
 
-            found = teacher.knowledge(
-                [s.words for s in part], k=self.facts.k, temperature=self.facts.temperature, progress=count
-            )
+            found = teacher.knowledge(part, k=self.facts.k, temperature=self.facts.temperature, progress=count)
             writer.write_shard([(s.id, token_fingerprint(s.words), item) for s, item in zip(part, found, strict=True)])
         writer.finish()
 

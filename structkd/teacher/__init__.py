@@ -1,5 +1,16 @@
-"""Teachers: trained taggers that label text for a student."""
+"""Teachers: whoever knows how to label text for a student, alone or together."""
 
-from structkd.teacher.teacher import Teacher
+from structkd.teacher.ensemble import COMBINATIONS, CrossFittedTeacher, Member, TeacherEnsemble, assign_folds
+from structkd.teacher.teacher import Chain, Source, Teacher, fine_chain
 
-__all__ = ["Teacher"]
+__all__ = [
+    "COMBINATIONS",
+    "Chain",
+    "CrossFittedTeacher",
+    "Member",
+    "Source",
+    "Teacher",
+    "TeacherEnsemble",
+    "assign_folds",
+    "fine_chain",
+]
