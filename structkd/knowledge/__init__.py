@@ -5,7 +5,6 @@ from structkd.knowledge.combination import (
     merge_tags,
     mixture,
     only_possible,
-    point,
     weighted_paths,
 )
 from structkd.knowledge.extraction import Knowledge, KnowledgeBatch, collate, extract
@@ -29,7 +28,6 @@ __all__ = [
     "mixture",
     "only_possible",
     "path_targets",
-    "point",
     "reconcile",
     "weighted_paths",
 ]

@@ -13,11 +13,6 @@ import numpy as np
 from structkd.knowledge.extraction import Knowledge
 
 
-def point(tags: Sequence[int], num_tags: int) -> Knowledge:
-    """Certainty about one tagging."""
-    return weighted_paths([tags], [1.0], num_tags)
-
-
 def weighted_paths(paths: Sequence[Sequence[int]], weights: Sequence[float], num_tags: int) -> Knowledge:
     """The distribution that gives each listed tagging its share of the weights, and nothing to any other.
 

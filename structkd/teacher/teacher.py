@@ -98,15 +98,9 @@ class Teacher:
             k: length of the k-best lists.
             temperature: global temperature, in the potentials.
         """
-        mapped, num_tags = self.label_map, len(self.label_map.target)
         found: dict[int, Knowledge] = {}
         for indices, chain in self._fine(sentences, progress):
-            items = extract(chain, k=k, temperature=temperature)
-            if mapped.target_ids != list(range(num_tags)):
-                items = [
-                    merge_tags(item, mapped.target_ids, num_tags, entropy_is_known=not mapped.merges) for item in items
-                ]
-            found.update(zip(indices, items, strict=True))
+            found.update(zip(indices, knowledge_of(chain, self.label_map, k=k, temperature=temperature), strict=True))
         return [found[i] for i in range(len(sentences))]
 
     def chains(self, sentences: Sequence[Sentence]) -> list[Chain]:
@@ -123,7 +117,7 @@ class Teacher:
             )
         found: dict[int, Chain] = {}
         for indices, chain in self._fine(sentences, None):
-            wide = _spread(chain, mapped.target_ids, len(mapped.target))
+            wide = spread_chain(chain, mapped)
             for row, index in enumerate(indices):
                 length = len(sentences[index])
                 found[index] = Chain(wide.emissions[row, :length], *(part[row] for part in wide[1:]))
@@ -170,12 +164,25 @@ def fine_chain(chain: LinearChainCRF, label_map: LabelMap) -> LinearChainCRF:
     return chain if label_map.legal is None else chain.condition(label_map.legal)
 
 
-def _spread(chain: LinearChainCRF, targets: Sequence[int], num_tags: int) -> Chain:
+def knowledge_of(chain: LinearChainCRF, label_map: LabelMap, *, k: int, temperature: float) -> list[Knowledge]:
+    """Everything that objectives need, in the student's tags, from distributions over the fine tags of a map."""
+    items = extract(chain, k=k, temperature=temperature)
+    targets, num_tags = label_map.target_ids, len(label_map.target)
+    if targets == list(range(num_tags)):
+        return items
+    return [merge_tags(item, targets, num_tags, entropy_is_known=not label_map.merges) for item in items]
+
+
+def spread_chain(chain: LinearChainCRF, label_map: LabelMap) -> Chain:
     """Potentials of a batch in the columns of the tags that fine tags stand for, -inf in the other columns, on the CPU.
+
+    Args:
+        label_map: one that does not join potentials.
 
     Returns:
         emissions [B, T, C], transitions [B, C, C], start and end [B, C].
     """
+    targets, num_tags = label_map.target_ids, len(label_map.target)
     ids = torch.tensor(targets, device=chain.emissions.device)
     batch, length, _ = chain.emissions.shape
 
