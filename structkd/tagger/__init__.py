@@ -14,6 +14,7 @@ from structkd.tagger.prediction import (
     load_any,
     make_batcher,
     predict,
+    read_labels,
 )
 from structkd.tagger.token_classifier import TokenClassifier, label_set_of
 
@@ -38,5 +39,6 @@ __all__ = [
     "load_any",
     "make_batcher",
     "predict",
+    "read_labels",
     "word_mask",
 ]

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from structkd.crf import LinearChainCRF
 from structkd.errors import DataError
@@ -18,7 +18,7 @@ from structkd.tagger.batching import Batcher, PretrainedBatcher, RecurrentBatche
 from structkd.tagger.configuration import CRFTaggerConfig
 from structkd.tagger.modeling import CRFTagger
 from structkd.tagger.pretrained import PretrainedEncoder, check_model_name, load_backbone
-from structkd.tagger.token_classifier import TokenClassifier, load_token_classifier
+from structkd.tagger.token_classifier import TokenClassifier, label_set_of, load_token_classifier
 
 
 class WordTagger(Protocol):
@@ -124,11 +124,7 @@ def load_any(directory: str | Path, *, scheme: str | None = None, device: str = 
     Raises:
         DataError: there is no such folder, or its weights are not complete.
     """
-    path = Path(directory)
-    if not (path / "config.json").is_file():
-        raise DataError(
-            f"no tagger at {path}: expected a folder with config.json, weights and, for pieces, a tokenizer"
-        )
+    path = _folder_of_model(directory)
     if read_json(path / "config.json").get("model_type") == CRFTaggerConfig.model_type:
         return load(path).to(device)
     model = load_token_classifier(path, scheme)
@@ -137,6 +133,24 @@ def load_any(directory: str | Path, *, scheme: str | None = None, device: str = 
     tokenizer = AutoTokenizer.from_pretrained(path, add_prefix_space=True)
     limit = piece_limit(model.model.config.to_dict())
     return ForeignTagger(model, PretrainedBatcher(tokenizer, limit))
+
+
+def read_labels(directory: str | Path, *, scheme: str | None = None) -> LabelSet:
+    """The labels of a folder that `load_any` can load, without loading the weights."""
+    path = _folder_of_model(directory)
+    config = AutoConfig.from_pretrained(path)
+    if isinstance(config, CRFTaggerConfig):
+        return config.label_set
+    return label_set_of(config.id2label, scheme, str(path))
+
+
+def _folder_of_model(directory: str | Path) -> Path:
+    path = Path(directory)
+    if not (path / "config.json").is_file():
+        raise DataError(
+            f"no tagger at {path}: expected a folder with config.json, weights and, for pieces, a tokenizer"
+        )
+    return path
 
 
 def make_batcher(config: CRFTaggerConfig, tokenizer: PreTrainedTokenizerBase | None) -> Batcher:
