@@ -23,7 +23,8 @@ class RecurrentEncoderSpec(Spec):
     hidden: Count = Field(description="LSTM units in each direction")
     layers: Count = Field(1, description="LSTM layers")
     dropout: Dropout = Field(description="dropout on the input and the output of the LSTM")
-    word_dropout: Dropout = Field(0.0, description="share of words whose features are dropped in training")
+    word_dropout: Dropout = Field(0.0, description="share of words whose features are all dropped in training")
+    ngram_dropout: Dropout = Field(0.0, description="share of n-grams that are dropped in training")
 
 
 class PretrainedEncoderSpec(Spec):

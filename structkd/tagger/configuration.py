@@ -21,6 +21,7 @@ RECURRENT_DEFAULTS: dict[str, Any] = {
     "layers": 1,
     "dropout": 0.15,
     "word_dropout": 0.0,
+    "ngram_dropout": 0.0,
 }
 PRETRAINED_DEFAULTS: dict[str, Any] = {
     "type": "pretrained",
