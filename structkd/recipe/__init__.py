@@ -21,6 +21,7 @@ from structkd.recipe.schema import (
     StudentSpec,
     TeacherCard,
 )
+from structkd.recipe.variations import Variant, Variation, first_seeds, load_variants, parse_variation
 
 __all__ = [
     "AnnealingSpec",
@@ -42,12 +43,17 @@ __all__ = [
     "TeacherCard",
     "TrainingSpec",
     "UnseenSpec",
+    "Variant",
+    "Variation",
     "corpus_root",
     "dump_recipe",
     "dump_teacher",
+    "first_seeds",
     "list_recipes",
     "list_teachers",
     "load_recipe",
     "load_teacher",
+    "load_variants",
     "parse_recipe",
+    "parse_variation",
 ]

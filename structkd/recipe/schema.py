@@ -105,3 +105,6 @@ class Recipe(Spec):
     )
     baseline: BaselineSpec = Field(BaselineSpec(), description="the gold-only control")
     seeds: tuple[Size, ...] = Field((1,), min_length=1, description="one student and one of each control for each")
+    teacher_seeds: Literal["same", "varied"] = Field(
+        "same", description="same: all students learn from one teacher a card; varied: each seed trains teachers too"
+    )

@@ -10,8 +10,14 @@ from pathlib import Path
 from structkd.corpus import Sentence, check_tags, evenly_spaced, read
 from structkd.errors import DataError
 from structkd.labels import UPOS, LabelSet, convert
-from structkd.recipe import CorpusSpec, EntityLabels, Recipe, TagLabels, corpus_root, dump_recipe, parse_recipe
+from structkd.recipe import CorpusSpec, EntityLabels, Recipe, TagLabels, corpus_root
 from structkd.storage import fingerprint
+
+# What no sentence depends on: variants of a recipe that differ in these alone share their corpora.
+_NOT_TEXT = {"name", "description", "student", "objective", "knowledge", "annealing", "controls", "baseline", "seeds"}
+_NOT_TEXT_OF_CARD = {"encoder", "head", "training", "provenance"}
+_KEPT = 2
+_kept: dict[str, Corpora] = {}  # the last ones that were loaded, by what they were made from
 
 
 @dataclass(frozen=True)
@@ -60,7 +66,13 @@ def load_corpora(recipe: Recipe) -> Corpora:
     Raises:
         DataError: a file is missing or faulty, or has a tag that the labels lack.
     """
-    return _load(dump_recipe(recipe))
+    cards = [card.model_dump(mode="json", exclude=_NOT_TEXT_OF_CARD) for card in recipe.teachers]
+    key = fingerprint(recipe.model_dump(mode="json", exclude={*_NOT_TEXT, "teachers"}), cards)
+    found = _kept.pop(key, None) or _load(recipe)
+    _kept[key] = found
+    while len(_kept) > _KEPT:
+        del _kept[next(iter(_kept))]
+    return found
 
 
 def corpus_fingerprint(sentences: Sequence[Sentence]) -> str:
@@ -68,9 +80,7 @@ def corpus_fingerprint(sentences: Sequence[Sentence]) -> str:
     return fingerprint([[s.id, list(s.words), list(s.tags) if s.tags else None] for s in sentences])
 
 
-@lru_cache(maxsize=2)
-def _load(resolved: str) -> Corpora:
-    recipe = parse_recipe(resolved, "recipe")
+def _load(recipe: Recipe) -> Corpora:
     labels = label_set(recipe)
     root = corpus_root(recipe)
     teachers, tests = {}, []
@@ -116,6 +126,7 @@ def _read(
     return sentences
 
 
+@lru_cache(maxsize=64)
 def _read_location(
     corpus: CorpusSpec, location: str, language: str, scheme: str | None, root: Path | None
 ) -> list[Sentence]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from structkd.knowledge import KnowledgeStore
 from structkd.objective import Annealing, Objective, make_objective
 from structkd.recipe import Recipe
-from structkd.stages.corpora import Corpora, load_corpora
+from structkd.stages.corpora import Corpora, corpus_fingerprint, load_corpora
 from structkd.stages.extract import ExtractJob
 from structkd.stages.jobs import Context, Report
 from structkd.stages.teach import examples_of, settings_of, train_tagger
@@ -88,31 +89,47 @@ class DistillJob:
 
 
 def distill_jobs(recipe: Recipe, corpora: Corpora, stores: Iterable[ExtractJob]) -> list[DistillJob]:
-    """Students of every objective, and the controls, for every seed; the longest first."""
+    """Students of every objective, and the controls, for every seed; the longest first.
+
+    A job's key names what its model is made from and nothing else: variants of a recipe share what is equal.
+    """
     settings = settings_of(recipe.student.training)
     gold = sum(len(corpus.gold) for corpus in corpora.teachers.values())
     everything = gold + sum(len(corpus.untagged) for corpus in corpora.teachers.values())
     steps = settings.max_steps or _steps(everything, settings)
     matched = replace(settings, max_steps=steps)
     own = replace(settings, max_steps=None, epochs=recipe.baseline.epochs or settings.epochs)
-    keys = tuple((job.card.name, job.key) for job in stores)
-    # (method, role, settings, stores): what a model learns from besides the gold tags.
-    wanted: list[tuple[str, str, TrainingSettings, tuple[tuple[str, str], ...]]] = [
-        (name, "student", settings, keys) for name in recipe.objective
-    ]
-    if "pseudo-labels" in recipe.controls:
-        wanted.append((PSEUDO, "control", settings, keys))
+    wanted: list[tuple[str, str, TrainingSettings]] = [(name, "student", settings) for name in recipe.objective]
+    # Without untagged text there is nothing to label: the control would be the step-matched baseline once more.
+    if "pseudo-labels" in recipe.controls and everything > gold:
+        wanted.append((PSEUDO, "control", settings))
     if "baseline" in recipe.controls:
-        wanted += [(MATCHED, "baseline", matched, ()), (BASELINE, "baseline", own, ())]
+        wanted += [(MATCHED, "baseline", matched), (BASELINE, "baseline", own)]
     student = recipe.student.model_dump(mode="json")
-    data = [job.facts.corpus for job in stores]
+    tagged = [[corpus.language, corpus_fingerprint(corpus.gold)] for corpus in corpora.teachers.values()]
+    every_store = list(stores)
     jobs = []
-    for method, role, chosen, used in wanted:
-        how = [recipe.annealing.model_dump(), recipe.knowledge.model_dump()] if role == "student" else []
+    for method, role, chosen in wanted:
         for seed in recipe.seeds:
-            key = fingerprint("student", method, student, chosen, data, used, how, seed, corpora.labels.to_dict())
-            jobs.append(DistillJob(method, role, seed, chosen, used, key))
+            asked = [job for job in every_store if job.teacher.seed in (None, seed)] if role != "baseline" else []
+            learnt = [[job.card.language, _used(recipe, method, job)] for job in asked]
+            how = recipe.annealing.model_dump() if role == "student" else None
+            labels = corpora.labels.to_dict()
+            key = fingerprint("student", role, method, student, chosen, tagged, learnt, how, seed, labels)
+            keys = tuple((job.card.name, job.key) for job in asked)
+            jobs.append(DistillJob(method, role, seed, chosen, keys, key))
     return jobs
+
+
+def _used(recipe: Recipe, method: str, store: ExtractJob) -> dict[str, Any]:
+    """What of a store, and of how it is read, a model depends on."""
+    used = {**recipe.knowledge.model_dump(), **asdict(store.facts)}
+    if method == PSEUDO:
+        # The best path is the same at any temperature, in any precision and at the head of any list.
+        return {name: used[name] for name in ("teacher", "corpus", "labels")}
+    if not make_objective(method).needs_paths:
+        del used["k"]
+    return used
 
 
 def _steps(sentences: int, settings: TrainingSettings) -> int:

@@ -74,7 +74,7 @@ def evaluate_jobs(
     models: list[tuple[TeachJob | DistillJob, str, str, int | None, tuple[str, ...]]] = [
         (job, job.role, job.method, job.seed, everything) for job in students
     ]
-    models += [(job, "teacher", job.card.name, None, (job.card.language, *unseen)) for job in teachers]
+    models += [(job, "teacher", job.card.name, job.seed, (job.card.language, *unseen)) for job in teachers]
     data = {test.language: corpus_fingerprint(test.sentences) for test in corpora.tests}
     return [
         EvaluateJob(

@@ -31,7 +31,7 @@ class ExtractJob:
 
     @property
     def title(self) -> str:
-        return f"extract {self.card.name}"
+        return self.teacher.title.replace("teach", "extract", 1)
 
     def is_done(self, context: Context) -> bool:
         try:

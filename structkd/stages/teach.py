@@ -32,15 +32,16 @@ class TeachJob:
 
     card: TeacherCard
     key: str
+    seed: int | None = None  # of the students that learn from it; None: it teaches all of them
 
     @property
     def model(self) -> str:
         """Its folder in the run directory."""
-        return f"teachers/{self.card.name}"
+        return f"teachers/{self.card.name}" + ("" if self.seed is None else f"/seed-{self.seed}")
 
     @property
     def title(self) -> str:
-        return f"teach {self.card.name}"
+        return f"teach {self.card.name}" + ("" if self.seed is None else f" seed {self.seed}")
 
     def is_done(self, context: Context) -> bool:
         return is_sealed(context.run.model(self.model), key=self.key)
@@ -59,17 +60,21 @@ class TeachJob:
             settings=settings_of(self.card.training),
             items=examples_of(corpus.gold, corpora.labels),
             dev=corpus.dev,
-            seed=TEACHER_SEED,
+            seed=TEACHER_SEED if self.seed is None else self.seed,
         )
 
 
 def teach_jobs(recipe: Recipe, corpora: Corpora) -> list[TeachJob]:
-    """One job a teacher card."""
+    """One job a teacher card, or one for each card and seed."""
+    seeds: tuple[int | None, ...] = recipe.seeds if recipe.teacher_seeds == "varied" else (None,)
     jobs = []
     for card in recipe.teachers:
         made_from = card.model_dump(mode="json", include={"language", "encoder", "head", "training"})
         gold = corpus_fingerprint(corpora.teachers[card.name].gold)
-        jobs.append(TeachJob(card, fingerprint("teacher", made_from, corpora.labels.to_dict(), gold, TEACHER_SEED)))
+        for seed in seeds:
+            used = TEACHER_SEED if seed is None else seed
+            key = fingerprint("teacher", made_from, corpora.labels.to_dict(), gold, used)
+            jobs.append(TeachJob(card, key, seed))
     return jobs
 
 
