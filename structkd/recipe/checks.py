@@ -78,6 +78,8 @@ def _training_faults(training: TrainingSpec, path: Path) -> Iterator[Fault]:
     if (training.epochs is None) == (training.max_steps is None):
         got = "neither" if training.epochs is None else "both"
         yield Fault(path, f"got {got} of epochs and max_steps, expected one")
+    if training.batch_size is None and training.batch_tokens is None:
+        yield Fault((*path, "batch_size"), "missing; expected sentences in a micro-batch, or batch_tokens")
 
 
 def _label_faults(recipe: Recipe) -> Iterator[Fault]:

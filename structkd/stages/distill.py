@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from structkd.corpus import Sentence
 from structkd.knowledge import KnowledgeStore
 from structkd.objective import Annealing, Objective, make_objective
 from structkd.recipe import Recipe
@@ -14,7 +15,7 @@ from structkd.stages.extract import ExtractJob
 from structkd.stages.jobs import Context, Report
 from structkd.stages.teach import examples_of, settings_of, train_tagger
 from structkd.storage import fingerprint, is_sealed
-from structkd.training import Example, TrainingSettings
+from structkd.training import Example, LengthBatches, TrainingSettings
 
 BASELINE = "baseline"
 MATCHED = "baseline-matched"
@@ -94,14 +95,14 @@ def distill_jobs(recipe: Recipe, corpora: Corpora, stores: Iterable[ExtractJob])
     A job's key names what its model is made from and nothing else: variants of a recipe share what is equal.
     """
     settings = settings_of(recipe.student.training)
-    gold = sum(len(corpus.gold) for corpus in corpora.teachers.values())
-    everything = gold + sum(len(corpus.untagged) for corpus in corpora.teachers.values())
+    untagged = [sentence for corpus in corpora.teachers.values() for sentence in corpus.untagged]
+    everything = [sentence for corpus in corpora.teachers.values() for sentence in corpus.gold] + untagged
     steps = settings.max_steps or _steps(everything, settings)
     matched = replace(settings, max_steps=steps)
     own = replace(settings, max_steps=None, epochs=recipe.baseline.epochs or settings.epochs)
     wanted: list[tuple[str, str, TrainingSettings]] = [(name, "student", settings) for name in recipe.objective]
     # Without untagged text there is nothing to label: the control would be the step-matched baseline once more.
-    if "pseudo-labels" in recipe.controls and everything > gold:
+    if "pseudo-labels" in recipe.controls and untagged:
         wanted.append((PSEUDO, "control", settings))
     if "baseline" in recipe.controls:
         wanted += [(MATCHED, "baseline", matched), (BASELINE, "baseline", own)]
@@ -132,7 +133,16 @@ def _used(recipe: Recipe, method: str, store: ExtractJob) -> dict[str, Any]:
     return used
 
 
-def _steps(sentences: int, settings: TrainingSettings) -> int:
+def _steps(sentences: Sequence[Sentence], settings: TrainingSettings) -> int:
     """Optimiser steps of a training run, as the Trainer counts them."""
-    batches = -(-sentences // settings.batch_size)
+    batches = len(
+        LengthBatches(
+            [len(sentence.words) for sentence in sentences],
+            [sentence.language for sentence in sentences],
+            settings.batch_size,
+            seed=0,
+            batch_tokens=settings.batch_tokens,
+            balance_exponent=settings.balance_exponent,
+        )
+    )
     return int(-(-batches // settings.gradient_accumulation) * settings.epochs)

@@ -82,6 +82,7 @@ def settings_of(training: TrainingSpec) -> TrainingSettings:
     """A recipe's training section as the plain arguments of `train`."""
     given = training.model_dump()
     given["epochs"] = given["epochs"] or 1
+    given["batch_size"] = given["batch_size"] or 1  # not read where words are counted
     given["gradient_clip"] = given["gradient_clip"] or 0.0
     return TrainingSettings(**given)
 
