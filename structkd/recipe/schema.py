@@ -55,6 +55,12 @@ class StudentSpec(Spec):
 
     encoder: EncoderSpec = Field(description="type recurrent or pretrained")
     head: Literal["crf", "softmax"] = Field("crf", description="softmax: a chain with all transitions zero")
+    transitions: Literal["shared", "per_language"] = Field(
+        "shared", description="per_language: each teacher's language has its own, all others have their mean"
+    )
+    initialize_from: Name | None = Field(
+        None, description="a teacher card: the encoder starts as its first layers, as many as the student has"
+    )
     training: TrainingSpec = Field(description="epochs are counted over gold and untagged sentences together")
 
 

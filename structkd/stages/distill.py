@@ -32,6 +32,7 @@ class DistillJob:
     settings: TrainingSettings
     stores: tuple[tuple[str, str], ...]  # (teacher card, key of its store); empty for baselines
     key: str
+    start: str | None = None  # model that its encoder starts from
 
     @property
     def model(self) -> str:
@@ -56,6 +57,8 @@ class DistillJob:
             corpora=corpora,
             encoder=recipe.student.encoder,
             head=recipe.student.head,
+            languages=_languages(corpora) if recipe.student.transitions == "per_language" else None,
+            start=self.start,
             settings=self.settings,
             items=self._examples(context, corpora),
             dev=[sentence for corpus in corpora.teachers.values() for sentence in corpus.dev],
@@ -115,11 +118,19 @@ def distill_jobs(recipe: Recipe, corpora: Corpora, stores: Iterable[ExtractJob])
             asked = [job for job in every_store if job.teacher.seed in (None, seed)] if role != "baseline" else []
             learnt = [[job.card.language, _used(recipe, method, job)] for job in asked]
             how = recipe.annealing.model_dump() if role == "student" else None
+            # Controls start where the student does: what is compared is what they learn from.
+            taught = (job.teacher for job in every_store if job.teacher.seed in (None, seed))
+            start = next((job for job in taught if job.card.name == recipe.student.initialize_from), None)
             labels = corpora.labels.to_dict()
             key = fingerprint("student", role, method, student, chosen, tagged, learnt, how, seed, labels)
+            key = fingerprint(key, start.key) if start else key
             keys = tuple((job.card.name, job.key) for job in asked)
-            jobs.append(DistillJob(method, role, seed, chosen, keys, key))
+            jobs.append(DistillJob(method, role, seed, chosen, keys, key, start.model if start else None))
     return jobs
+
+
+def _languages(corpora: Corpora) -> list[str]:
+    return sorted({corpus.language for corpus in corpora.teachers.values()})
 
 
 def _used(recipe: Recipe, method: str, store: ExtractJob) -> dict[str, Any]:

@@ -48,7 +48,7 @@ class EvaluateJob:
             words = [sentence.words for sentence in test.sentences]
             counts[test.language] = count(
                 [sentence.tags or () for sentence in test.sentences],
-                predict(tagger, words),
+                predict(tagger, words, languages=[test.language] * len(words)),
                 task=context.recipe.task,
                 scheme=corpora.labels.scheme,
                 words=words,

@@ -19,7 +19,7 @@ from structkd.recipe import EncoderSpec, Recipe, TeacherCard, TrainingSpec
 from structkd.stages.corpora import Corpora, corpus_fingerprint, load_corpora
 from structkd.stages.jobs import Context, Report
 from structkd.storage import atomic_directory, fingerprint, is_sealed, seal, write_json
-from structkd.tagger import Tagger, create, predict
+from structkd.tagger import Tagger, create, initialize_encoder, load, predict
 from structkd.training import Example, Examples, TrainingSettings, train
 
 DEV_SENTENCES = 200  # of each language, for the learning curve
@@ -110,6 +110,8 @@ def train_tagger(
     corpora: Corpora,
     encoder: EncoderSpec,
     head: str,
+    languages: Sequence[str] | None = None,
+    start: str | None = None,
     settings: TrainingSettings,
     items: list[Example],
     dev: list[Sentence],
@@ -118,10 +120,17 @@ def train_tagger(
     annealing: Annealing | None = None,
     temperature: float = 1.0,
 ) -> None:
-    """Train a tagger into `model` of the run directory, going on from its checkpoints if it was cut off."""
+    """Train a tagger into `model` of the run directory, going on from its checkpoints if it was cut off.
+
+    Args:
+        languages: those that get transitions of their own.
+        start: model of the run directory whose encoder it starts from.
+    """
     torch.manual_seed(seed)
     labels = corpora.labels
-    tagger = create(encoder.model_dump(mode="json"), labels, head=head)
+    tagger = create(encoder.model_dump(mode="json"), labels, head=head, languages=languages)
+    if start is not None:
+        initialize_encoder(tagger, load(context.run.model(start)))
     tagger.to(context.device)
     checkpoints = context.run.checkpoints(key)
     few = dev_sample(dev)
@@ -161,7 +170,7 @@ def dev_sample(sentences: list[Sentence]) -> list[Sentence]:
 
 def dev_score(tagger: Tagger, sentences: list[Sentence], task: str) -> float:
     """Accuracy (pos) or strict F1 (ner) over all sentences together, in percent."""
-    predicted = predict(tagger, [sentence.words for sentence in sentences])
+    predicted = predict(tagger, [s.words for s in sentences], languages=[s.language for s in sentences])
     gold = [sentence.tags or () for sentence in sentences]
     counts = count(gold, predicted, task=task, scheme=tagger.labels.scheme)
     return float(percentage("accuracy" if task == "pos" else "f1", counts.overall.sum(axis=0)))

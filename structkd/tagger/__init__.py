@@ -1,7 +1,8 @@
 """Taggers: encoder + CRF head. Importing this room registers the tagger with the Hugging Face Auto classes."""
 
-from structkd.tagger.batching import Batcher, PretrainedBatcher, RecurrentBatcher, word_mask
+from structkd.tagger.batching import Batcher, LanguageBatcher, PretrainedBatcher, RecurrentBatcher, word_mask
 from structkd.tagger.configuration import CRFTaggerConfig
+from structkd.tagger.initialization import initialize_encoder
 from structkd.tagger.modeling import CRFTagger, CRFTaggerOutput, register
 from structkd.tagger.prediction import Tagger, create, distributions, length_batches, load, make_batcher, predict
 
@@ -12,11 +13,13 @@ __all__ = [
     "CRFTagger",
     "CRFTaggerConfig",
     "CRFTaggerOutput",
+    "LanguageBatcher",
     "PretrainedBatcher",
     "RecurrentBatcher",
     "Tagger",
     "create",
     "distributions",
+    "initialize_encoder",
     "length_batches",
     "load",
     "make_batcher",
