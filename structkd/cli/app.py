@@ -17,7 +17,19 @@ from structkd.errors import StructKDError
 
 # A verb is a module of its name in this folder. It holds `command`, a function with a Typer signature, or `app`, a
 # Typer of its own with sub-commands. Importing it must be light: torch and pydantic are imported inside functions.
-VERBS = ("run", "teach", "extract", "distill", "evaluate", "predict", "report", "recipes", "teachers", "doctor")
+VERBS = (
+    "run",
+    "teach",
+    "extract",
+    "distill",
+    "evaluate",
+    "predict",
+    "report",
+    "sweep",
+    "recipes",
+    "teachers",
+    "doctor",
+)
 
 INTERRUPTED = 130
 

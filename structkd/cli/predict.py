@@ -40,7 +40,8 @@ def command(
     sentences = read(file, language=language, format=format, word_column=column, tag_column="none")
     tagger = load(model)
     tagger.to(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
-    for sentence, tags in zip(sentences, predict(tagger, [s.words for s in sentences]), strict=True):
+    tagged = predict(tagger, [s.words for s in sentences], languages=[s.language for s in sentences])
+    for sentence, tags in zip(sentences, tagged, strict=True):
         if as_json:
             row = {"id": sentence.id, "words": list(sentence.words), "tags": tags}
             print(json.dumps(row, ensure_ascii=False))

@@ -50,11 +50,18 @@ def stage_command(until: str, text: str) -> Callable[..., None]:
 
 
 def _run(recipe: Recipe, runs: Path, until: str, device: str, backend: str | None, jobs: int | None) -> RunDirectory:
-    import torch
-    from transformers.utils import logging
-
     from structkd.cli.display import RichDisplay
     from structkd.stages import run
+
+    device, workers = resources(recipe, device, jobs)
+    with RichDisplay() as display:
+        return run(recipe, runs, until=until, workers=workers, device=device, backend=backend, display=display)
+
+
+def resources(recipe: Recipe, device: str, jobs: int | None) -> tuple[str, int]:
+    """The device and the number of processes that the options mean on this machine; sets up this process for them."""
+    import torch
+    from transformers.utils import logging
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -64,8 +71,7 @@ def _run(recipe: Recipe, runs: Path, until: str, device: str, backend: str | Non
     if workers == 1 and device == "cpu" and recipe.student.encoder.type == "recurrent":
         # Small recurrent models are slower on several threads than on one.
         torch.set_num_threads(1)
-    with RichDisplay() as display:
-        return run(recipe, runs, until=until, workers=workers, device=device, backend=backend, display=display)
+    return device, workers
 
 
 def _show_plan(recipe: Recipe, runs: Path, until: str, as_json: bool) -> None:

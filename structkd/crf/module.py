@@ -22,7 +22,8 @@ class CRF(nn.Module):
         constraints: What a tagging scheme allows; everything else has probability 0, in training and in decoding.
         allow_masked_first: Whether a mask may leave out the first step of a sentence.
         num_languages: With L > 0, ``language_transitions`` [L, C, C] are added to the shared transitions of the
-            sentences of each language.
+            sentences of each language, less their mean over languages: so the shared transitions are the mean of all
+            languages, which is what a sentence in another one gets.
 
     Attributes:
         transitions: [C, C], from row to column.
@@ -104,7 +105,7 @@ class CRF(nn.Module):
             tags: [T, B] or [B, T] int64; anything where the mask is off.
             mask: [T, B] or [B, T], True (or 1) at the steps that count; may have holes.
             reduction: ``none`` [B], ``sum``, ``mean`` over sentences, ``token_mean`` over the steps that count.
-            languages: [B] int64, index of each sentence's language.
+            languages: [B] int64, index of each sentence's language; -1 for one without transitions of its own.
 
         Raises:
             ValueError: Shapes do not fit, a mask's first step is off, a tag is out of range, unknown reduction.
@@ -132,7 +133,7 @@ class CRF(nn.Module):
             emissions: [T, B, C], or [B, T, C] if ``batch_first``.
             mask: [T, B] or [B, T]; under a mask with holes the kept steps are moved together, and ``positions`` says
                 where they were.
-            languages: [B] int64, index of each sentence's language.
+            languages: [B] int64, index of each sentence's language; -1 for one without transitions of its own.
 
         Raises:
             ValueError: Shapes do not fit, a mask's first step is off (unless ``allow_masked_first``), or a sentence
@@ -180,7 +181,9 @@ class CRF(nn.Module):
         if languages is not None:
             if self.language_transitions is None:
                 raise ValueError("languages were given, but this CRF was made with num_languages=0")
-            transitions = transitions + self.language_transitions[languages]
+            offsets = self.language_transitions - self.language_transitions.mean(0)
+            known = (languages >= 0)[:, None, None]
+            transitions = transitions + torch.where(known, offsets[languages.clamp(min=0)], 0)
         if lengths is not None and emissions.dtype is transitions.dtype and emissions.dtype in _FULL:
             chain = LinearChainCRF._of(Potentials(emissions, transitions, start, end, lengths), positions)
         else:

@@ -54,7 +54,7 @@ class _Chain:
         self.chunks = -(-length // self.span)
 
     def workspace(self, *shape: int) -> Tensor:
-        return self.e.new_empty(shape, dtype=torch.float64)
+        return torch.empty(shape, dtype=torch.float64, device=self.e.device)
 
 
 def _matrices(x: Tensor, e: Tensor, length: int) -> tuple[Tensor, int, int]:
@@ -132,14 +132,14 @@ class Triton(Backend):
         }
         edges = wanted == "edges" or (wanted == "counts" and p.by_position)
         goal = {"GOLD": tags is not None, "COUNTS": wanted == "counts" and not edges, "EDGES": edges}
-        state = c.workspace(3 if unary is None else 6, batch, length, num_tags)
+        state = c.workspace(5 if unary is None else 8, batch, length, num_tags)
         scale = c.workspace(batch)
         value = e.new_empty(batch)
         found = e.new_empty(e.shape)
         # One block of steps writes its counts where they belong; several are added up afterwards.
         shape = (batch, length - 1 if edges else c.chunks, num_tags, num_tags)
         counts = value if wanted == "none" else e.new_empty(shape) if edges or c.chunks == 1 else c.workspace(*shape)
-        flags = torch.empty((batch, c.chunks), dtype=torch.int32, device=e.device)
+        flags = torch.empty((batch, c.chunks + 2), dtype=torch.int32, device=e.device)
         bad = torch.empty(batch, dtype=torch.int32, device=e.device)
         results = (state, scale, p.lengths if tags is None else tags, value, found, counts, flags, bad)
         strides = (c.a_b, c.a_t, c.start_b, c.end_b)
@@ -148,7 +148,19 @@ class Triton(Backend):
         shares = (*c.shape, c.span, c.chunks, *strides)
         with _guard(e.device):
             sweep[(batch, 2)](
-                *chain, state, scale, *c.shape, *strides, *directions, 0, **c.sizes, LOG=False, **kind, **c.warps
+                *chain,
+                state,
+                scale,
+                flags,
+                *c.shape,
+                c.chunks + 2,
+                *strides,
+                *directions,
+                0,
+                **c.sizes,
+                LOG=False,
+                **kind,
+                **c.warps,
             )
             expect[(batch, c.chunks)](*chain, *results, *shares, v_b, v_t, **c.sizes, **kind, **goal, **c.warps)
             repair[(batch,)](*chain, *results, *shares, *directions, **c.sizes, **kind, **goal, **c.warps)
@@ -192,11 +204,11 @@ class Triton(Backend):
         batch, length, num_tags = p.emissions.shape
         uniforms = uniforms.double().contiguous()
         tags = torch.full(uniforms.shape, -1, dtype=torch.int64, device=c.e.device)
-        state = c.workspace(3, batch, length, num_tags)
+        state = c.workspace(5, batch, length, num_tags)
         strides = (c.a_b, c.a_t, c.start_b, c.end_b)
         with _guard(c.e.device):
             sweep[(batch, 1)](
-                *c.tensors, c.e, c.a, c.lengths, state, state, *c.shape, *strides, 0, 0, 0, 0, 1, **c.sizes,
+                *c.tensors, c.e, c.a, c.lengths, state, state, tags, *c.shape, 0, *strides, 0, 0, 0, 0, 1, **c.sizes,
                 LOG=True, VARY=p.by_position, DUAL=False, PAIRS=False, **c.warps,
             )  # fmt: skip
             draw[(batch, -(-uniforms.shape[1] // 16))](
@@ -215,7 +227,7 @@ class Triton(Backend):
         batch, length, num_tags = p.emissions.shape
         unary = weights.new_empty(p.emissions.shape)
         shape = (batch, length - 1 if p.by_position else c.chunks, num_tags, num_tags)
-        pairs = weights.new_empty(shape, dtype=weights.dtype if p.by_position else torch.float64)
+        pairs = weights.new_empty(shape) if p.by_position else c.workspace(*shape)
         with _guard(c.e.device):
             count[(batch, c.chunks)](
                 tags.long().contiguous(), weights.contiguous(), c.lengths, unary, pairs, length, tags.shape[1],

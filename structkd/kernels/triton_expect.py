@@ -6,10 +6,7 @@ from __future__ import annotations
 from structkd.kernels.triton_language import finite, given, jit, row, tile, tl
 from structkd.kernels.triton_sweep import matrix, sweep_row
 
-# A running product below 1e-308 is lost. What it would have been worth, relative to the total, is below 1e-20 as long
-# as one step shrinks by no more than _STEP and forward times backward is not below _TOTAL.
-_STEP = tl.constexpr(1e-90)
-_TOTAL = tl.constexpr(1e-195)
+_TOTAL = tl.constexpr(1e-195)  # see _SMALLEST
 _BLOCK = tl.constexpr(64)
 
 
@@ -105,7 +102,7 @@ def expect_chunk(
     left = row(state + fields, begin - 1, tag, C, ok, none)
     d_left = tl.zeros_like(left)
     if DUAL:
-        d_left = _slope(row(state + 4 * fields, begin - 1, tag, C, ok, 0.0), left, LOG)
+        d_left = _slope(row(state + 6 * fields, begin - 1, tag, C, ok, 0.0), left, LOG)
     total = tl.zeros_like(m)
     if GOLD:
         present = tl.load(tags + b * T) >= 0
@@ -126,13 +123,12 @@ def expect_chunk(
             edge = tl.exp(left[:, None] + m + (right - (top + tl.log(some)))[None, :])
         else:
             edge = left[:, None] * m * (right / some)[None, :]
-            low = tl.minimum(tl.max(y, 0), tl.max(right, 0))
-            sound = (low >= _STEP) & (mass >= _TOTAL) & (mass < float("inf"))
+            sound = (mass >= _TOTAL) & (mass < float("inf"))
             damaged = tl.where((t < n) & (sound == 0), 1, damaged)
         if DUAL:
-            dx = _slope(row(state + 3 * fields, t, tag, C, ok, 0.0), x, LOG)
-            dy = _slope(row(state + 4 * fields, t, tag, C, ok, 0.0), y, LOG)
-            d_right = _slope(row(state + 5 * fields, t, tag, C, ok, 0.0), right, LOG)
+            dx = _slope(row(state + 5 * fields, t, tag, C, ok, 0.0), x, LOG)
+            dy = _slope(row(state + 6 * fields, t, tag, C, ok, 0.0), y, LOG)
+            d_right = _slope(row(state + 7 * fields, t, tag, C, ok, 0.0), right, LOG)
             mean = tl.sum(posterior * (dx + d_right), 0)
             posterior = posterior * (dx + d_right - mean)
             slope = d_left[:, None] + (d_right - mean)[None, :]
@@ -158,7 +154,7 @@ def expect_chunk(
     if COUNTS:
         tl.store(pairs + (b * chunks + chunk) * C * C + i * C + j, total, mask=both)
     if not LOG:
-        tl.store(flags + b * chunks + chunk, damaged)
+        tl.store(flags + b * (chunks + 2) + 2 + chunk, damaged)
 
 
 @jit(do_not_specialize=["B", "T", "span", "chunks", "a_b", "v_b"])
@@ -186,15 +182,15 @@ def repair(
     """Grid [B]: rows with a mark, all of it again in log space; there are next to none, and the others end at once."""
     b = tl.program_id(0)
     damaged = 0
-    for base in range(0, chunks, _BLOCK):
+    for base in range(0, chunks + 2, _BLOCK):
         at = base + tl.arange(0, _BLOCK)
-        marks = tl.load(flags + b.to(tl.int64) * chunks + at, mask=at < chunks, other=0)
+        marks = tl.load(flags + b.to(tl.int64) * (chunks + 2) + at, mask=at < chunks + 2, other=0)
         damaged = tl.maximum(damaged, tl.max(marks, 0))
     if damaged > 0:
         for reverse in range(2):
             sweep_row(
-                b, reverse, e, a, start, end, u, v, lengths, state, scale, B, T, a_b, a_t, start_b, end_b,
-                u_b, u_t, v_b, v_t, C, P, True, VARY, DUAL, PAIRS,
+                b, reverse, e, a, start, end, u, v, lengths, state, scale, flags, B, T, chunks + 2, a_b, a_t,
+                start_b, end_b, u_b, u_t, v_b, v_t, C, P, True, VARY, DUAL, PAIRS,
             )  # fmt: skip
         tl.debug_barrier()
         for chunk in range(chunks):

@@ -6,9 +6,10 @@ next product and not in front of it. A row that may have lost mass by underflow 
 by ``repair`` in log space; nobody waits for the mark. The derivative along a direction is carried along as a dual
 number. Sums over steps are partial sums in a fixed order, so results do not change from run to run.
 
-Fields of ``state`` [3 or 6, B, T, C]: 0 forward before the step's own emission, 1 forward with it, 2 backward with
-it; 3 to 5 their derivatives. The product of 0 and 2 is the posterior, that of 1 at t, the transitions, and 2 at t+1
-that of an edge. Log space keeps logarithms, and derivatives of logarithms.
+Fields of ``state`` [5 or 8, B, T, C]: 0 forward before the step's own emission, 1 forward with it, 2 backward with
+it; 3 and 4 exp(emissions - max), one for each direction; 5 to 7 the derivatives of 0 to 2. The product of 0 and 2 is
+the posterior, that of 1 at t, the transitions, and 2 at t+1 that of an edge. Log space keeps logarithms there, and
+derivatives of logarithms.
 """
 # mypy: disallow-untyped-defs=False
 
@@ -17,15 +18,34 @@ from __future__ import annotations
 from structkd.kernels.triton_language import finite, given, jit, row, tile, tl
 
 _LN2 = tl.constexpr(0.6931471805599453)
+_STEPS = tl.constexpr(16)
+# A product below 1e-308 is lost. What it would have been worth, relative to the total, is below 1e-20 as long as one
+# step does not shrink below 2^_SMALLEST = 1e-90, and forward times backward, checked in ``expect``, not below 1e-195.
+_SMALLEST = tl.constexpr(-299)
 
 
 @jit
-def _weight(raw, LOG: tl.constexpr):
-    """exp(raw - max) and the max of one step's emissions; in log space they stay as they are."""
-    top = finite(tl.max(raw, 0))
-    if LOG:
-        return raw, top
-    return tl.exp(raw - top), top
+def _weigh_steps(e, weights, n, C: tl.constexpr, P: tl.constexpr, LOG: tl.constexpr):
+    """exp(emissions - max) of all steps, many at a time, and the sum of the maxima; in log space the emissions."""
+    tag = tl.arange(0, P)[None, :]
+    shift = tl.zeros([_STEPS], tl.float64)
+    for base in range(0, n, _STEPS):
+        t = (base + tl.arange(0, _STEPS))[:, None]
+        inside = (t < n) & (tag < C)
+        raw = tl.load(e + t * C + tag, mask=inside, other=float("-inf")).to(tl.float64)
+        if not LOG:
+            top = finite(tl.max(raw, 1))
+            shift += top
+            raw = tl.exp(raw - top[:, None])
+        tl.store(weights + t * C + tag, raw, mask=inside)
+    tl.debug_barrier()
+    return tl.sum(shift, 0)
+
+
+@jit
+def _exponents(y):
+    """The binary exponents of numbers >= 0."""
+    return ((y.to(tl.int64, bitcast=True) >> 52) - 1023).to(tl.int32)
 
 
 @jit
@@ -74,7 +94,8 @@ def _advance(x, dx, m, mv, LOG: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.cons
 
 @jit
 def sweep_row(
-    b, reverse, e, a, start, end, u, v, lengths, state, scale, B, T, a_b, a_t, start_b, end_b, u_b, u_t, v_b, v_t,
+    b, reverse, e, a, start, end, u, v, lengths, state, scale, flags, B, T, flags_b, a_b, a_t,
+    start_b, end_b, u_b, u_t, v_b, v_t,
     C: tl.constexpr, P: tl.constexpr, LOG: tl.constexpr, VARY: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.constexpr,
 ):  # fmt: skip
     """One direction of one sentence; step s is position s, or n-1-s if ``reverse`` is 1."""
@@ -87,83 +108,95 @@ def sweep_row(
     u += b * u_b
     v += b * v_b
     fields = B.to(tl.int64) * T * C
-    after_at = state + b * T * C + (1 + reverse) * fields
     # The backward product without the emission is never asked for.
     before_at = state + b * T * C
+    after_at = before_at + (1 + reverse) * fields
+    weights = before_at + (3 + reverse) * fields
     wanted = given(reverse == 0, tag, C)
 
     none = float("-inf")
+    shift = _weigh_steps(e, weights, n, C, P, LOG)
     x = row(start + b * start_b, 0, tag, C, inside, none)
-    shift = finite(tl.max(x, 0))
-    if not LOG:
-        x = tl.exp(x - shift)
     z = row(end + b * end_b, 0, tag, C, inside, none)
-    top = finite(tl.max(z, 0))
     if not LOG:
+        top = finite(tl.max(x, 0))
+        x = tl.exp(x - top)
+        shift += top
+        top = finite(tl.max(z, 0))
         z = tl.exp(z - top)
+        shift += top
     x = tl.where(reverse == 1, z, x)
-    shift += top
     first = reverse * (n - 1)
     ahead = 1 - 2 * reverse  # from a step to the next
-    weight, top = _weight(row(e, first, tag, C, inside, none), LOG)
-    shift += top
+    weight = row(weights, first, tag, C, inside, 0.0)
     y = x + weight if LOG else x * weight
     dx = tl.zeros_like(x)
     dy = dx
+    along = dx
     if DUAL:
         along = tl.load(u + first * u_t + tag, mask=inside, other=0.0).to(tl.float64)
         dy = along if LOG else y * along
-        tl.store(before_at + 3 * fields + first * C + tag, dx, mask=wanted)
-        tl.store(after_at + 3 * fields + first * C + tag, dy, mask=inside)
+        along = tl.load(u + (first + ahead) * u_t + tag, mask=given(n > 1, tag, C), other=0.0).to(tl.float64)
+        tl.store(before_at + 5 * fields + first * C + tag, dx, mask=wanted)
+        tl.store(after_at + 5 * fields + first * C + tag, dy, mask=inside)
     tl.store(before_at + first * C + tag, x, mask=wanted)
     tl.store(after_at + first * C + tag, y, mask=inside)
 
     if not VARY:
         m, mv, peak = _matrices(a, v, reverse, C, P, LOG, PAIRS)
-    # Emissions are loaded two steps ahead and made weights one step ahead.
-    weight, top = _weight(row(e, first + ahead, tag, C, given(n > 1, tag, C), none), LOG)
-    raw = row(e, first + 2 * ahead, tag, C, given(n > 2, tag, C), none)
+        shift += peak * (n - 1)
+    # What a step needs is loaded one or two steps ahead.
+    weight = row(weights, first + ahead, tag, C, given(n > 1, tag, C), 0.0)
+    next_weight = row(weights, first + 2 * ahead, tag, C, given(n > 2, tag, C), 0.0)
     exponent = 0
+    smallest = 0
     for s in range(1, n):
         pos = first + s * ahead
-        later = row(e, pos + 2 * ahead, tag, C, given(s + 2 < n, tag, C), none)
+        later = row(weights, pos + 2 * ahead, tag, C, given(s + 2 < n, tag, C), 0.0)
+        next_along = along
+        if DUAL:
+            following = u + (pos + ahead) * u_t + tag
+            next_along = tl.load(following, mask=given(s + 1 < n, tag, C), other=0.0).to(tl.float64)
         if VARY:
             pair = pos - 1 + reverse
             m, mv, peak = _matrices(a + pair * a_t, v + pair * v_t, reverse, C, P, LOG, PAIRS)
-        if DUAL:
-            along = tl.load(u + pos * u_t + tag, mask=inside, other=0.0).to(tl.float64)
+            shift += peak
         x, dx = _advance(y, dy, m, mv, LOG, DUAL, PAIRS)
         if LOG:
             y = x + weight
             if DUAL:
                 dy = dx + along
         else:
-            power = (tl.max(y, 0).to(tl.int64, bitcast=True) >> 52) - 1023
-            exponent += power.to(tl.int32)
-            factor = weight * ((1023 - power) << 52).to(tl.float64, bitcast=True)
+            power = tl.max(_exponents(y), 0)
+            exponent += power
+            smallest = tl.minimum(smallest, power)
+            factor = weight * (tl.cast(1023 - power, tl.int64) << 52).to(tl.float64, bitcast=True)
             y = x * factor
             if DUAL:
                 dy = dx * factor + y * along
-        shift += top + peak
         tl.store(before_at + pos * C + tag, x, mask=wanted)
         tl.store(after_at + pos * C + tag, y, mask=inside)
         if DUAL:
-            tl.store(before_at + 3 * fields + pos * C + tag, dx, mask=wanted)
-            tl.store(after_at + 3 * fields + pos * C + tag, dy, mask=inside)
-        weight, top = _weight(raw, LOG)
-        raw = later
+            tl.store(before_at + 5 * fields + pos * C + tag, dx, mask=wanted)
+            tl.store(after_at + 5 * fields + pos * C + tag, dy, mask=inside)
+        weight = next_weight
+        next_weight = later
+        along = next_along
     if not LOG:
+        smallest = tl.minimum(smallest, tl.max(_exponents(y), 0))
+        tl.store(flags + b * flags_b + reverse, (smallest < _SMALLEST).to(tl.int32))
         # What sum_c x_c y_c at the first step lacks of Z.
         tl.store(scale + b, shift + tl.cast(exponent, tl.float64) * _LN2, mask=reverse == 1)
 
 
-@jit(do_not_specialize=["B", "T", "a_b", "v_b", "u_b", "direction"])
+@jit(do_not_specialize=["B", "T", "flags_b", "a_b", "v_b", "u_b", "direction"])
 def sweep(
-    e, a, start, end, u, v, lengths, state, scale, B, T, a_b, a_t, start_b, end_b, u_b, u_t, v_b, v_t, direction,
+    e, a, start, end, u, v, lengths, state, scale, flags, B, T, flags_b, a_b, a_t, start_b, end_b,
+    u_b, u_t, v_b, v_t, direction,
     C: tl.constexpr, P: tl.constexpr, LOG: tl.constexpr, VARY: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.constexpr,
 ):  # fmt: skip
     """Grid [B, 2], or [B, 1] for one direction alone."""
     sweep_row(
-        tl.program_id(0), tl.program_id(1) + direction, e, a, start, end, u, v, lengths, state, scale, B, T,
-        a_b, a_t, start_b, end_b, u_b, u_t, v_b, v_t, C, P, LOG, VARY, DUAL, PAIRS,
+        tl.program_id(0), tl.program_id(1) + direction, e, a, start, end, u, v, lengths, state, scale, flags, B, T,
+        flags_b, a_b, a_t, start_b, end_b, u_b, u_t, v_b, v_t, C, P, LOG, VARY, DUAL, PAIRS,
     )  # fmt: skip

@@ -31,6 +31,7 @@ from structkd.recipe.schema import (
     StudentSpec,
     TeacherCard,
 )
+from structkd.recipe.variations import Variant, Variation, first_seeds, load_variants, parse_variation
 
 __all__ = [
     "AnnealingSpec",
@@ -54,15 +55,20 @@ __all__ = [
     "TrainingSpec",
     "UnlabeledSpec",
     "UnseenSpec",
+    "Variant",
+    "Variation",
     "card_labels",
     "card_map",
     "corpus_root",
     "dump_recipe",
     "dump_teacher",
+    "first_seeds",
     "label_set",
     "list_recipes",
     "list_teachers",
     "load_recipe",
     "load_teacher",
+    "load_variants",
     "parse_recipe",
+    "parse_variation",
 ]

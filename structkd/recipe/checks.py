@@ -49,6 +49,11 @@ def recipe_faults(recipe: Recipe) -> Iterator[Fault]:
         yield Fault(("folds",), "no teacher is trained here, expected null")
     yield from _encoder_faults(recipe.student.encoder, ("student", "encoder"))
     yield from _training_faults(recipe.student.training, ("student", "training"))
+    yield from _start_faults(recipe)
+    if recipe.student.transitions == "per_language" and recipe.student.head == "softmax":
+        yield Fault(
+            ("student", "transitions"), "got per_language, but a softmax head has no transitions; use head: crf"
+        )
     yield from _label_faults(recipe)
     yield from _objective_faults(recipe)
     yield from _repeated(recipe.controls, ("controls",), "repeated:")
@@ -124,10 +129,39 @@ def _encoder_faults(encoder: object, path: Path) -> Iterator[Fault]:
         yield Fault((*path, "word_dim"), message)
 
 
+_MAY_DIFFER = {"layers", "dropout", "word_dropout", "ngram_dropout", "frozen", "pooling", "lstm_hidden"}
+
+
+def _start_faults(recipe: Recipe) -> Iterator[Fault]:
+    """A student's encoder can start as the first layers of one that reads the same features."""
+    name, path = recipe.student.initialize_from, ("student", "initialize_from")
+    if name is None:
+        return
+    cards = {card.name: card for card in recipe.teachers}
+    if name not in cards:
+        yield Fault(path, f"there is no teacher {name} in this recipe, expected one of {', '.join(cards)}")
+        return
+    if cards[name].annotations is not None:
+        yield Fault(path, f"{name} is annotations, which have no encoder")
+        return
+    encoder = cards[name].encoder
+    if encoder is None:
+        return  # of a model from elsewhere, which is compared when it is loaded
+    own, other = recipe.student.encoder.model_dump(), encoder.model_dump()
+    differing = [key for key in own if key not in _MAY_DIFFER and own[key] != other.get(key)]
+    if differing:
+        told = ", ".join(f"{key} {own[key]!r}, not {other.get(key)!r}" for key in differing)
+        yield Fault(path, f"the student's encoder has {told} as teacher {name}; expected the same")
+    elif own["layers"] is not None and other["layers"] is not None and own["layers"] > other["layers"]:
+        yield Fault(path, f"teacher {name} has {other['layers']} layers, the student wants the first {own['layers']}")
+
+
 def _training_faults(training: TrainingSpec, path: Path) -> Iterator[Fault]:
     if (training.epochs is None) == (training.max_steps is None):
         got = "neither" if training.epochs is None else "both"
         yield Fault(path, f"got {got} of epochs and max_steps, expected one")
+    if training.batch_size is None and training.batch_tokens is None:
+        yield Fault((*path, "batch_size"), "missing; expected sentences in a micro-batch, or batch_tokens")
 
 
 def _label_faults(recipe: Recipe) -> Iterator[Fault]:

@@ -110,6 +110,8 @@ def write_yaml(value: Any) -> str:
 def set_value(document: Document, assignment: str) -> None:
     """Carry out `--set a.b=value` on a document; list items are named by number, missing mappings are made.
 
+    A `*` stands for every item of a list: `teachers.*.training.epochs=3`.
+
     Raises:
         RecipeError: the assignment has no `=`, or its path runs through a value that is no mapping or list.
     """
@@ -117,6 +119,10 @@ def set_value(document: Document, assignment: str) -> None:
     path = assignment_path(assignment)
     if not equals or not all(part != "" for part in path):
         raise RecipeError(f"--set {assignment}: expected a path and a value, as in student.training.epochs=3")
+    if "*" in path:
+        for written_out in _each_item(document.data, path, assignment):
+            set_value(document, f"{dotted(written_out)}={text}")
+        return
     value = read_yaml_value(text)
     parent = document.data
     for depth, part in enumerate(path[:-1]):
@@ -139,6 +145,17 @@ def assignment_path(assignment: str) -> Path:
     """The path of `--set a.0.b=value`: words, and numbers for list items."""
     name = assignment.partition("=")[0].strip()
     return tuple(int(part) if part.isdecimal() else part for part in name.split("."))
+
+
+def _each_item(data: Any, path: Path, assignment: str) -> list[Path]:
+    """The path with its first `*` replaced by each number of the list there."""
+    place = path.index("*")
+    found = data
+    for depth, part in enumerate(path[:place]):
+        found = found.get(str(part)) if isinstance(found, dict) else _item(found, part, path[: depth + 1], assignment)
+    if not isinstance(found, list):
+        raise RecipeError(f"--set {assignment}: {dotted(path[:place])} is no list, expected a key in place of '*'")
+    return [(*path[:place], index, *path[place + 1 :]) for index in range(len(found))]
 
 
 def _item(parent: Any, part: str | int, path: Path, assignment: str) -> Any:

@@ -23,7 +23,8 @@ class RecurrentEncoderSpec(Spec):
     hidden: Count = Field(description="LSTM units in each direction")
     layers: Count = Field(1, description="LSTM layers")
     dropout: Dropout = Field(description="dropout on the input and the output of the LSTM")
-    word_dropout: Dropout = Field(0.0, description="share of words whose features are dropped in training")
+    word_dropout: Dropout = Field(0.0, description="share of words whose features are all dropped in training")
+    ngram_dropout: Dropout = Field(0.0, description="share of n-grams that are dropped in training")
 
 
 class PretrainedEncoderSpec(Spec):
@@ -47,7 +48,8 @@ class TrainingSpec(Spec):
 
     epochs: Count | None = Field(None, description="passes over the training sentences; or set max_steps")
     max_steps: Count | None = Field(None, description="optimiser steps; or set epochs")
-    batch_size: Count = Field(description="sentences in a micro-batch")
+    batch_size: Count | None = Field(None, description="sentences in a micro-batch; or set batch_tokens")
+    batch_tokens: Count | None = Field(None, description="words in a micro-batch, about; goes before batch_size")
     learning_rate: Positive = Field(description="peak learning rate")
     crf_learning_rate: Positive | None = Field(None, description="of the CRF's transitions; null: learning_rate")
     weight_decay: float = Field(0.0, ge=0.0, description="decoupled weight decay")

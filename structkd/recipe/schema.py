@@ -81,6 +81,12 @@ class StudentSpec(Spec):
 
     encoder: EncoderSpec = Field(description="type recurrent or pretrained")
     head: Literal["crf", "softmax"] = Field("crf", description="softmax: a chain with all transitions zero")
+    transitions: Literal["shared", "per_language"] = Field(
+        "shared", description="per_language: each teacher's language has its own, all others have their mean"
+    )
+    initialize_from: Name | None = Field(
+        None, description="a teacher card: the encoder starts as its first layers, as many as the student has"
+    )
     training: TrainingSpec = Field(description="epochs are counted over gold and untagged sentences together")
 
 
@@ -148,3 +154,6 @@ class Recipe(Spec):
     )
     baseline: BaselineSpec = Field(BaselineSpec(), description="the gold-only control")
     seeds: tuple[Size, ...] = Field((1,), min_length=1, description="one student and one of each control for each")
+    teacher_seeds: Literal["same", "varied"] = Field(
+        "same", description="same: all students learn from one teacher a card; varied: each seed trains teachers too"
+    )

@@ -13,9 +13,9 @@ from structkd.report.verdict import overview, verdict
 
 def markdown_report(record: RunRecord) -> str:
     """The report of a run as Markdown."""
-    parts = [f"# {_plain(record.name)}"]
+    parts = [f"# {plain(record.name)}"]
     if record.description:
-        parts.append(_plain(record.description))
+        parts.append(plain(record.description))
     if record.missing:
         parts.append("**Not in this run directory**\n\n" + _items(record.missing))
     summary = summarise(record.rows)
@@ -24,40 +24,41 @@ def markdown_report(record: RunRecord) -> str:
         parts.append(", ".join(facts(summary)) + ".")
         outcome = overview(summary, comparison) + verdict(summary, comparison)
         outcome = outcome or ["No student was scored: there is nothing to compare yet."]
-        parts += ["## Outcome", "\n\n".join(_plain(sentence) for sentence in outcome)]
+        parts += ["## Outcome", "\n\n".join(plain(sentence) for sentence in outcome)]
         for scope in SCOPES:
             if summary.languages[scope]:
                 parts.append(f"## {scope.capitalize()} languages{teacher_note(summary, scope)}")
-                parts.append(_table(score_grid(summary, scope)))
+                parts.append(markdown_table(score_grid(summary, scope)))
         gains = gain_grid(summary, comparison)
         if gains:
             parts.append(
                 f"## What distillation bought\n\nDifference in points of {summary.metric_name} [95% interval]."
             )
-            parts.append(_table(gains))
+            parts.append(markdown_table(gains))
         for finer in breakdowns(summary, record.rows):
-            parts += [f"### {finer.title}", _table(finer.grid)]
+            parts += [f"### {finer.title}", markdown_table(finer.grid)]
         corpora = [[name, summary.corpora[name], f"{summary.sentences[name]:,}"] for name in summary.all_languages]
-        parts += ["## Corpora", _table([["language", "corpus", "sentences"], *corpora])]
+        parts += ["## Corpora", markdown_table([["language", "corpus", "sentences"], *corpora])]
         parts += ["## How these numbers were made", _items(notes(summary))]
     if record.recipe:
         fence = "`" * 3 if "```" not in record.recipe else "`" * 6
         parts.append(f"## Recipe\n\n{fence}yaml\n{record.recipe.rstrip()}\n{fence}")
     if record.environment:
-        parts += ["## Environment", _table([["", ""], *([name, value] for name, value in record.environment)])]
+        parts += ["## Environment", markdown_table([["", ""], *([name, value] for name, value in record.environment)])]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(grid: Grid) -> str:
-    lines = ["| " + " | ".join(_plain(text) for text in row) + " |" for row in grid]
+def markdown_table(grid: Grid) -> str:
+    """A grid, head first, as a Markdown table."""
+    lines = ["| " + " | ".join(plain(text) for text in row) + " |" for row in grid]
     return "\n".join([lines[0], "|---" + "|--:" * (len(grid[0]) - 1) + "|", *lines[1:]])
 
 
 def _items(texts: tuple[str, ...] | list[str]) -> str:
-    return "\n".join(f"- {_plain(text)}" for text in texts)
+    return "\n".join(f"- {plain(text)}" for text in texts)
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown shows as it is."""
     for mark in ("\\", "|", "*", "_", "`", "<", "["):
         text = text.replace(mark, "\\" + mark)

@@ -137,6 +137,8 @@ def _planned_but_absent(recipe: Mapping[str, Any], rows: Sequence[ScoreRow]) -> 
     objective = recipe.get("objective", [])
     objectives = objective if isinstance(objective, list) else [objective]
     planned = [name for name in [*(recipe.get("controls") or []), *objectives] if isinstance(name, str)]
+    if (recipe.get("corpus") or {}).get("untagged") == "none":
+        planned = [name for name in planned if name != "pseudo-labels"]  # it has nothing to label
     absent = [f"{name}: in the recipe, but not among the scores" for name in planned if name not in by_method]
     seeds = [seed for seed in recipe.get("seeds") or [] if isinstance(seed, int)]
     for method, scored in by_method.items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -151,16 +152,18 @@ def summarise(rows: Sequence[ScoreRow]) -> Summary | None:
 
 
 def own_rows(role: str, rows: Iterable[ScoreRow]) -> list[ScoreRow]:
-    """The rows that count for a line: all of them, or for teachers one model a language (see `summarise`)."""
+    """The rows that count for a line: all of them, or for teachers one card a language (see `summarise`)."""
     if role != "teacher":
         return list(rows)
-    by_language: dict[str, list[ScoreRow]] = {}
+    by_language: dict[str, dict[str, list[ScoreRow]]] = {}
     for row in rows:
-        by_language.setdefault(row.language, []).append(row)
+        card = re.sub(r"/seed-[0-9]+$", "", row.model)
+        by_language.setdefault(row.language, {}).setdefault(card, []).append(row)
     chosen = []
-    for language, candidates in by_language.items():
-        own = [row for row in candidates if row.model.rsplit("/", 1)[-1] == language]
-        chosen.append(max(own or candidates, key=lambda row: row.value))
+    for language, cards in by_language.items():
+        own = {card: found for card, found in cards.items() if card.rsplit("/", 1)[-1] == language}
+        # Of a card that was trained with several seeds, all of them.
+        chosen += max((own or cards).values(), key=lambda found: float(np.mean([row.value for row in found])))
     return chosen
 
 

@@ -32,7 +32,7 @@ def text_table(rows: Sequence[ScoreRow], models: Sequence[ModelCounts] = (), *, 
         if not summary.languages[scope]:
             continue
         head = f"{scope.capitalize()} languages{teacher_note(summary, scope)}"
-        parts.append("\n".join([head, *_blocks(score_grid(summary, scope), width)]))
+        parts.append("\n".join([head, *blocks(score_grid(summary, scope), width)]))
     gains = gain_grid(summary, compare(summary, models))
     if gains:
         head = f"What distillation bought: difference in points of {summary.metric_name} [95% interval]"
@@ -85,7 +85,7 @@ def _tested(gain: Gain) -> str:
     return gain_text(gain) + (f" {p_text(gain.test.p_value)}" if gain.test else " not tested")
 
 
-def _blocks(grid: Grid, width: int) -> list[str]:
+def blocks(grid: Grid, width: int) -> list[str]:
     """A grid as aligned lines, its columns spread over as many blocks as the width asks for."""
     first = max(len(row[0]) for row in grid)
     blocks: list[list[int]] = [[]]

@@ -3,5 +3,19 @@
 from structkd.stages.directory import RunDirectory
 from structkd.stages.jobs import Context, Display, Job, Silence
 from structkd.stages.run import STAGES, Plan, make_plan, run
+from structkd.stages.sweep import SweepPlan, plan_sweep, sweep
 
-__all__ = ["STAGES", "Context", "Display", "Job", "Plan", "RunDirectory", "Silence", "make_plan", "run"]
+__all__ = [
+    "STAGES",
+    "Context",
+    "Display",
+    "Job",
+    "Plan",
+    "RunDirectory",
+    "Silence",
+    "SweepPlan",
+    "make_plan",
+    "plan_sweep",
+    "run",
+    "sweep",
+]

@@ -18,15 +18,30 @@ from structkd.recipe import (
     UnlabeledSpec,
     card_map,
     corpus_root,
-    dump_recipe,
     label_set,
-    parse_recipe,
 )
 from structkd.storage import fingerprint
 from structkd.tagger import read_labels
 from structkd.teacher import Annotations
 
 logger = logging.getLogger(__name__)
+
+# What no sentence depends on: variants of a recipe that differ in these alone share their corpora.
+_NOT_TEXT = {
+    "name",
+    "description",
+    "student",
+    "objective",
+    "knowledge",
+    "annealing",
+    "controls",
+    "baseline",
+    "seeds",
+    "teacher_seeds",
+}
+_NOT_TEXT_OF_CARD = {"encoder", "head", "training", "provenance"}
+_KEPT = 2
+_kept: dict[str, Corpora] = {}  # the last ones that were loaded, by what they were made from
 
 
 @dataclass(frozen=True)
@@ -88,7 +103,13 @@ def load_corpora(recipe: Recipe) -> Corpora:
     Raises:
         DataError: a file is missing or faulty, has a tag that the labels lack, or labels do not map to the student's.
     """
-    return _load(dump_recipe(recipe))
+    cards = [card.model_dump(mode="json", exclude=_NOT_TEXT_OF_CARD) for card in recipe.teachers]
+    key = fingerprint(recipe.model_dump(mode="json", exclude={*_NOT_TEXT, "teachers"}), cards)
+    found = _kept.pop(key, None) or _load(recipe)
+    _kept[key] = found
+    while len(_kept) > _KEPT:
+        del _kept[next(iter(_kept))]
+    return found
 
 
 def corpus_fingerprint(sentences: Sequence[Sentence]) -> str:
@@ -96,9 +117,7 @@ def corpus_fingerprint(sentences: Sequence[Sentence]) -> str:
     return fingerprint([[s.id, list(s.words), list(s.tags) if s.tags else None] for s in sentences])
 
 
-@lru_cache(maxsize=2)
-def _load(resolved: str) -> Corpora:
-    recipe = parse_recipe(resolved, "recipe")
+def _load(recipe: Recipe) -> Corpora:
     root = corpus_root(recipe)
     student = label_set(recipe.labels)
     corpora = Corpora(student, {}, {}, {}, {}, [])
@@ -269,6 +288,7 @@ def _read(
     return sentences
 
 
+@lru_cache(maxsize=64)
 def _read_location(
     corpus: CorpusSpec, location: str, language: str, scheme: str | None, root: Path | None
 ) -> list[Sentence]:

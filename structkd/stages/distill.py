@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
 
+from structkd.corpus import Sentence
 from structkd.knowledge import KnowledgeStore, allowed_tags
 from structkd.objective import Annealing, Objective, make_objective
 from structkd.recipe import Recipe
-from structkd.stages.corpora import Corpora, load_corpora
+from structkd.stages.corpora import Corpora, corpus_fingerprint, load_corpora
 from structkd.stages.extract import ExtractJob
 from structkd.stages.jobs import Context, Report
+from structkd.stages.labelling import Labeller
 from structkd.stages.teach import examples_of, settings_of, train_tagger
 from structkd.storage import fingerprint, is_sealed
-from structkd.training import Example, TrainingSettings
+from structkd.training import Example, LengthBatches, TrainingSettings
 
 BASELINE = "baseline"
 MATCHED = "baseline-matched"
@@ -30,6 +34,7 @@ class DistillJob:
     settings: TrainingSettings
     stores: tuple[tuple[str, str], ...]  # (text, key of its store); empty for baselines
     key: str
+    start: str | None = None  # model that its encoder starts from
 
     @property
     def model(self) -> str:
@@ -46,6 +51,8 @@ class DistillJob:
     def run(self, context: Context, report: Report) -> None:
         recipe, corpora = context.recipe, load_corpora(context.recipe)
         objective = self._objective(recipe)
+        items = self._examples(context, corpora)
+        by_language = recipe.student.transitions == "per_language"
         train_tagger(
             context,
             self.model,
@@ -54,8 +61,10 @@ class DistillJob:
             labels=corpora.labels,
             encoder=recipe.student.encoder,
             head=recipe.student.head,
+            languages=sorted({item.language for item in items}) if by_language else None,
+            start=self.start,
             settings=self.settings,
-            items=self._examples(context, corpora),
+            items=items,
             dev=[sentence for text in corpora.texts.values() for sentence in text.dev],
             seed=self.seed,
             objective=objective,
@@ -102,34 +111,76 @@ def _best_tags(example: Example) -> Example:
 
 
 def distill_jobs(recipe: Recipe, corpora: Corpora, stores: Iterable[ExtractJob]) -> list[DistillJob]:
-    """Students of every objective, and the controls, for every seed; the longest first."""
+    """Students of every objective, and the controls, for every seed; the longest first.
+
+    A job's key names what its model is made from and nothing else: variants of a recipe share what is equal.
+    """
     settings = settings_of(recipe.student.training)
-    gold = sum(len(text.gold) for text in corpora.texts.values())
-    everything = gold + sum(len(text.untagged) for text in corpora.texts.values())
+    untagged = [sentence for text in corpora.texts.values() for sentence in text.untagged]
+    everything = [sentence for text in corpora.texts.values() for sentence in text.gold] + untagged
     steps = settings.max_steps or _steps(everything, settings)
     matched = replace(settings, max_steps=steps)
     own = replace(settings, max_steps=None, epochs=recipe.baseline.epochs or settings.epochs)
-    keys = tuple((job.text, job.key) for job in stores)
-    # (method, role, settings, stores): what a model learns from besides the gold tags.
-    wanted: list[tuple[str, str, TrainingSettings, tuple[tuple[str, str], ...]]] = [
-        (name, "student", settings, keys) for name in recipe.objective
-    ]
-    if "pseudo-labels" in recipe.controls:
-        wanted.append((PSEUDO, "control", settings, keys))
+    wanted: list[tuple[str, str, TrainingSettings]] = [(name, "student", settings) for name in recipe.objective]
+    # Without untagged text there is nothing to label: the control would be the step-matched baseline once more.
+    if "pseudo-labels" in recipe.controls and untagged:
+        wanted.append((PSEUDO, "control", settings))
     if "baseline" in recipe.controls:
-        wanted += [(MATCHED, "baseline", matched, ()), (BASELINE, "baseline", own, ())]
+        wanted += [(MATCHED, "baseline", matched), (BASELINE, "baseline", own)]
     student = recipe.student.model_dump(mode="json")
-    data = [job.facts.corpus for job in stores]
+    tagged = [[text.language, corpus_fingerprint(text.gold)] for text in corpora.texts.values() if text.gold]
+    every_store = list(stores)
     jobs = []
-    for method, role, chosen, used in wanted:
-        how = [recipe.annealing.model_dump(), recipe.knowledge.model_dump()] if role == "student" else []
+    for method, role, chosen in wanted:
         for seed in recipe.seeds:
-            key = fingerprint("student", method, student, chosen, data, used, how, seed, corpora.labels.to_dict())
-            jobs.append(DistillJob(method, role, seed, chosen, used, key))
+            asked = [job for job in every_store if job.seed in (None, seed)]
+            # Controls start where the student does: what is compared is what they learn from.
+            start = _start(recipe, asked)
+            asked = [] if role == "baseline" else asked
+            learnt = [[job.text, _used(recipe, method, job)] for job in asked]
+            how = recipe.annealing.model_dump() if role == "student" else None
+            labels = corpora.labels.to_dict()
+            key = fingerprint("student", role, method, student, chosen, tagged, learnt, how, seed, labels)
+            key = fingerprint(key, start.key) if start else key
+            keys = tuple((job.text, job.key) for job in asked)
+            model = None if start is None else _model_of(start)
+            jobs.append(DistillJob(method, role, seed, chosen, keys, key, model))
     return jobs
 
 
-def _steps(sentences: int, settings: TrainingSettings) -> int:
+def _model_of(labeller: Labeller) -> str:
+    """Its folder in the run directory, or the path of a model from elsewhere."""
+    found = labeller.card.model
+    return labeller.model if found is None else str(Path(found).expanduser().resolve())
+
+
+def _start(recipe: Recipe, stores: Iterable[ExtractJob]) -> Labeller | None:
+    """The teacher whose encoder the student starts from."""
+    labellers = (labeller for job in stores for labeller in job.labellers)
+    return next((found for found in labellers if found.card.name == recipe.student.initialize_from), None)
+
+
+def _used(recipe: Recipe, method: str, store: ExtractJob) -> dict[str, Any]:
+    """What of a store, and of how it is read, a model depends on."""
+    used = {**recipe.knowledge.model_dump(), **asdict(store.facts)}
+    if method == PSEUDO:
+        # The best path is the same at any temperature, in any precision and at the head of any list.
+        return {name: used[name] for name in ("teacher", "corpus", "labels")}
+    if not make_objective(method).needs_paths:
+        del used["k"]
+    return used
+
+
+def _steps(sentences: Sequence[Sentence], settings: TrainingSettings) -> int:
     """Optimiser steps of a training run, as the Trainer counts them."""
-    batches = -(-sentences // settings.batch_size)
+    batches = len(
+        LengthBatches(
+            [len(sentence.words) for sentence in sentences],
+            [sentence.language for sentence in sentences],
+            settings.batch_size,
+            seed=0,
+            batch_tokens=settings.batch_tokens,
+            balance_exponent=settings.balance_exponent,
+        )
+    )
     return int(-(-batches // settings.gradient_accumulation) * settings.epochs)

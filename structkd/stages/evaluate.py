@@ -66,9 +66,9 @@ class EvaluateJob:
             return partial(_predict_together, self.labellers, context, corpora)
         if self.labellers:
             teacher = self.labellers[0].teacher(context, corpora)
-            return lambda sentences: teacher.predict([sentence.words for sentence in sentences])
+            return lambda found: teacher.predict([s.words for s in found], languages=[s.language for s in found])
         tagger = load(context.run.model(self.model)).to(context.device)
-        return lambda sentences: predict(tagger, [sentence.words for sentence in sentences])
+        return lambda found: predict(tagger, [s.words for s in found], languages=[s.language for s in found])
 
 
 def _predict_together(
@@ -87,9 +87,13 @@ def _training_words(corpora: Corpora, test: TestSet) -> set[str] | None:
 
 
 def evaluate_jobs(
-    recipe: Recipe, corpora: Corpora, labellers: Mapping[str, Labeller], students: Iterable[DistillJob]
+    recipe: Recipe, corpora: Corpora, labellers: Iterable[Mapping[str, Labeller]], students: Iterable[DistillJob]
 ) -> list[EvaluateJob]:
-    """One job a model: teachers and ensembles are tested on their language and the unseen ones, students on all."""
+    """One job a model: teachers and ensembles are tested on their language and the unseen ones, students on all.
+
+    Args:
+        labellers: those of each teacher seed.
+    """
     unseen = tuple(test.language for test in corpora.tests if not test.seen)
     everything = tuple(test.language for test in corpora.tests)
     data = {test.language: corpus_fingerprint(test.sentences) for test in corpora.tests}
@@ -108,17 +112,20 @@ def evaluate_jobs(
         return EvaluateJob(model, role, method, seed, languages, key, team)
 
     jobs = [job(s.model, s.role, s.method, s.seed, everything, [s.key]) for s in students]
-    asked = [labeller for labeller in labellers.values() if labeller.card.annotations is None]
-    for labeller in asked:
-        card, languages = labeller.card, (labeller.card.language, *unseen)
-        jobs.append(job(f"teachers/{card.name}", "teacher", card.name, None, languages, [labeller.key], (labeller,)))
-    for name, text in corpora.texts.items():
-        team = tuple(labeller for labeller in asked if labeller.card.name in text.teachers)
-        if len(team) > 1 and text.language in data:
-            combine = recipe.ensemble.combine
-            made_from = [combine, *(f"{member.key} {member.card.weight}" for member in team)]
-            jobs.append(job(f"ensembles/{name}", "ensemble", combine, None, (text.language,), made_from, team))
-    return jobs
+    for group in labellers:
+        asked = [labeller for labeller in group.values() if labeller.card.annotations is None]
+        for one in asked:
+            languages = (one.card.language, *unseen)
+            jobs.append(job(one.model, "teacher", one.card.name, one.seed, languages, [one.key], (one,)))
+        for name, text in corpora.texts.items():
+            team = tuple(labeller for labeller in asked if labeller.card.name in text.teachers)
+            if len(team) > 1 and text.language in data:
+                combine = recipe.ensemble.combine
+                made_from = [combine, *(f"{member.key} {member.card.weight}" for member in team)]
+                seed = next((member.seed for member in team if member.seed is not None), None)
+                model = f"ensembles/{name}" + ("" if seed is None else f"/seed-{seed}")
+                jobs.append(job(model, "ensemble", combine, seed, (text.language,), made_from, team))
+    return list({found.model: found for found in jobs}.values())
 
 
 def write_scores(context: Context, corpora: Corpora, jobs: Iterable[EvaluateJob]) -> list[ScoreRow]:

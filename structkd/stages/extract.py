@@ -24,13 +24,19 @@ class ExtractJob:
     facts: StoreFacts
 
     @property
+    def seed(self) -> int | None:
+        """Of the students that learn from it; None: of all."""
+        return next((labeller.seed for labeller in self.labellers if labeller.seed is not None), None)
+
+    @property
     def key(self) -> str:
         """Name of the store: its text and a fingerprint of what it is made from."""
         return f"{self.text}-{fingerprint(self.facts)}"
 
     @property
     def title(self) -> str:
-        return f"extract {self.text}"
+        seed = "" if self.seed is None else f" seed {self.seed}"
+        return f"extract {self.text}{seed}"
 
     def is_done(self, context: Context) -> bool:
         try:

@@ -31,6 +31,16 @@ class Labeller:
     trained: tuple[TeachJob, ...]
     key: str
 
+    @property
+    def seed(self) -> int | None:
+        """Of the students that it labels text for; None: of all."""
+        return self.trained[0].seed if self.trained else None
+
+    @property
+    def model(self) -> str:
+        """What stands for it in the run directory, trained there or not."""
+        return self.trained[0].model if self.trained else f"teachers/{self.card.name}"
+
     def teacher(self, context: Context, corpora: Corpora) -> Teacher:
         """The model that was trained on everything, or comes from elsewhere."""
         if self.card.model is not None:
@@ -53,9 +63,15 @@ class Labeller:
         return Teacher(tagger, label_map, name=f"teacher {self.card.name}")
 
 
-def make_labellers(recipe: Recipe, corpora: Corpora, teachers: Iterable[TeachJob]) -> dict[str, Labeller]:
-    """Whoever stands behind each card, by the name of the card."""
-    jobs = list(teachers)
+def make_labellers(
+    recipe: Recipe, corpora: Corpora, teachers: Iterable[TeachJob], seed: int | None = None
+) -> dict[str, Labeller]:
+    """Whoever stands behind each card, by the name of the card.
+
+    Args:
+        seed: one of `teacher_seeds`.
+    """
+    jobs = [job for job in teachers if job.seed == seed]
     found = {}
     for card in recipe.teachers:
         trained = tuple(job for job in jobs if job.card == card)

@@ -19,7 +19,7 @@ from structkd.recipe import EncoderSpec, Recipe, TeacherCard, TrainingSpec
 from structkd.stages.corpora import Corpora, TeacherCorpus, corpus_fingerprint, load_corpora
 from structkd.stages.jobs import Context, Report
 from structkd.storage import atomic_directory, fingerprint, is_sealed, seal, write_json
-from structkd.tagger import Tagger, create, predict
+from structkd.tagger import Tagger, create, initialize_encoder, load, predict
 from structkd.teacher import assign_folds
 from structkd.training import Example, Examples, TrainingSettings, train
 
@@ -34,15 +34,18 @@ class TeachJob:
     card: TeacherCard
     key: str
     fold: int | None = None
+    seed: int | None = None  # of the students that learn from it; None: it teaches all of them
 
     @property
     def model(self) -> str:
         """Its folder in the run directory."""
-        return f"teachers/{self.card.name}" if self.fold is None else f"folds/{self.card.name}/{self.fold}"
+        folder = f"teachers/{self.card.name}" if self.fold is None else f"folds/{self.card.name}/{self.fold}"
+        return folder + ("" if self.seed is None else f"/seed-{self.seed}")
 
     @property
     def title(self) -> str:
-        return f"teach {self.card.name}" if self.fold is None else f"teach {self.card.name} without fold {self.fold}"
+        without = "" if self.fold is None else f" without fold {self.fold}"
+        return f"teach {self.card.name}{without}" + ("" if self.seed is None else f" seed {self.seed}")
 
     def is_done(self, context: Context) -> bool:
         return is_sealed(context.run.model(self.model), key=self.key)
@@ -62,12 +65,12 @@ class TeachJob:
             settings=settings_of(self.card.training),
             items=examples_of(_training_sentences(corpus, context.recipe, self.fold), corpus.labels),
             dev=corpus.dev,
-            seed=TEACHER_SEED,
+            seed=TEACHER_SEED if self.seed is None else self.seed,
         )
 
 
 def teach_jobs(recipe: Recipe, corpora: Corpora) -> list[TeachJob]:
-    """One job a teacher card that is trained here, and one more for each fold."""
+    """One job a teacher card that is trained here, and one more for each fold; all that for each seed if they vary."""
     jobs = []
     for card in recipe.teachers:
         if not card.is_trained:
@@ -76,9 +79,16 @@ def teach_jobs(recipe: Recipe, corpora: Corpora) -> list[TeachJob]:
         corpus = corpora.teachers[card.name]
         for fold in (None, *range(recipe.folds or 0)):
             gold = corpus_fingerprint(_training_sentences(corpus, recipe, fold))
-            key = fingerprint("teacher", made_from, corpus.labels.to_dict(), gold, TEACHER_SEED)
-            jobs.append(TeachJob(card, key, fold))
+            for seed in teacher_seeds(recipe):
+                used = TEACHER_SEED if seed is None else seed
+                key = fingerprint("teacher", made_from, corpus.labels.to_dict(), gold, used)
+                jobs.append(TeachJob(card, key, fold, seed))
     return jobs
+
+
+def teacher_seeds(recipe: Recipe) -> tuple[int | None, ...]:
+    """The seeds that teachers are trained with; None: one that is the same for all students."""
+    return recipe.seeds if recipe.teacher_seeds == "varied" else (None,)
 
 
 def folds_of(corpus: TeacherCorpus, folds: int) -> dict[str, int]:
@@ -98,6 +108,7 @@ def settings_of(training: TrainingSpec) -> TrainingSettings:
     """A recipe's training section as the plain arguments of `train`."""
     given = training.model_dump()
     given["epochs"] = given["epochs"] or 1
+    given["batch_size"] = given["batch_size"] or 1  # not read where words are counted
     given["gradient_clip"] = given["gradient_clip"] or 0.0
     return TrainingSettings(**given)
 
@@ -125,6 +136,8 @@ def train_tagger(
     labels: LabelSet,
     encoder: EncoderSpec,
     head: str,
+    languages: Sequence[str] | None = None,
+    start: str | None = None,
     settings: TrainingSettings,
     items: list[Example],
     dev: list[Sentence],
@@ -133,9 +146,16 @@ def train_tagger(
     annealing: Annealing | None = None,
     temperature: float = 1.0,
 ) -> None:
-    """Train a tagger into `model` of the run directory, going on from its checkpoints if it was cut off."""
+    """Train a tagger into `model` of the run directory, going on from its checkpoints if it was cut off.
+
+    Args:
+        languages: those that get transitions of their own.
+        start: model of the run directory whose encoder it starts from.
+    """
     torch.manual_seed(seed)
-    tagger = create(encoder.model_dump(mode="json"), labels, head=head)
+    tagger = create(encoder.model_dump(mode="json"), labels, head=head, languages=languages)
+    if start is not None:
+        initialize_encoder(tagger, load(context.run.model(start)))
     tagger.to(context.device)
     checkpoints = context.run.checkpoints(key)
     few = dev_sample(dev)
@@ -175,7 +195,7 @@ def dev_sample(sentences: list[Sentence]) -> list[Sentence]:
 
 def dev_score(tagger: Tagger, sentences: list[Sentence], task: str) -> float:
     """Accuracy (pos) or strict F1 (ner) over all sentences together, in percent."""
-    predicted = predict(tagger, [sentence.words for sentence in sentences])
+    predicted = predict(tagger, [s.words for s in sentences], languages=[s.language for s in sentences])
     gold = [sentence.tags or () for sentence in sentences]
     counts = count(gold, predicted, task=task, scheme=tagger.labels.scheme)
     return float(percentage("accuracy" if task == "pos" else "f1", counts.overall.sum(axis=0)))

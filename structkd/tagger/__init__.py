@@ -1,7 +1,8 @@
 """Taggers: encoder + CRF head. Importing this room registers the tagger with the Hugging Face Auto classes."""
 
-from structkd.tagger.batching import Batcher, PretrainedBatcher, RecurrentBatcher, word_mask
+from structkd.tagger.batching import Batcher, LanguageBatcher, PretrainedBatcher, RecurrentBatcher, word_mask
 from structkd.tagger.configuration import CRFTaggerConfig
+from structkd.tagger.initialization import initialize_encoder
 from structkd.tagger.modeling import CRFTagger, CRFTaggerOutput, register
 from structkd.tagger.prediction import (
     ForeignTagger,
@@ -26,6 +27,7 @@ __all__ = [
     "CRFTaggerConfig",
     "CRFTaggerOutput",
     "ForeignTagger",
+    "LanguageBatcher",
     "PretrainedBatcher",
     "RecurrentBatcher",
     "Tagger",
@@ -33,6 +35,7 @@ __all__ = [
     "WordTagger",
     "create",
     "distributions",
+    "initialize_encoder",
     "label_set_of",
     "length_batches",
     "load",

@@ -14,9 +14,23 @@ from structkd.tagger.features import WordFeaturizer
 
 
 class Batcher(Protocol):
-    """Turns sentences of words into keyword arguments of `CRFTagger.forward`."""
+    """Turns sentences of words, and their languages if known, into keyword arguments of `CRFTagger.forward`."""
 
-    def __call__(self, sentences: Sequence[Sequence[str]]) -> dict[str, Tensor]: ...
+    def __call__(
+        self, sentences: Sequence[Sequence[str]], languages: Sequence[str] | None = None
+    ) -> dict[str, Tensor]: ...
+
+
+class LanguageBatcher:
+    """Adds `languages` [B], ids in a list of languages, -1 for others, to what another batcher makes."""
+
+    def __init__(self, batcher: Batcher, languages: Sequence[str]) -> None:
+        self.batcher = batcher
+        self.ids = {language: i for i, language in enumerate(languages)}
+
+    def __call__(self, sentences: Sequence[Sequence[str]], languages: Sequence[str] | None = None) -> dict[str, Tensor]:
+        ids = [-1] * len(sentences) if languages is None else [self.ids.get(name, -1) for name in languages]
+        return {**self.batcher(sentences), "languages": torch.tensor(ids)}
 
 
 def word_mask(sentences: Sequence[Sequence[str]]) -> Tensor:
@@ -32,7 +46,7 @@ class RecurrentBatcher:
         names = ("ngram_buckets", "ngram_orders", "affix_length", "word_buckets")
         self.featurizer = WordFeaturizer(**{name: spec[name] for name in names})
 
-    def __call__(self, sentences: Sequence[Sequence[str]]) -> dict[str, Tensor]:
+    def __call__(self, sentences: Sequence[Sequence[str]], languages: Sequence[str] | None = None) -> dict[str, Tensor]:
         return {"mask": word_mask(sentences), **self.featurizer(sentences)}
 
 
@@ -51,7 +65,7 @@ class PretrainedBatcher:
         self.max_pieces = min(max_pieces or 512, tokenizer.model_max_length)
         self.special = tokenizer.num_special_tokens_to_add()
 
-    def __call__(self, sentences: Sequence[Sequence[str]]) -> dict[str, Tensor]:
+    def __call__(self, sentences: Sequence[Sequence[str]], languages: Sequence[str] | None = None) -> dict[str, Tensor]:
         """Rows of pieces and the map between them and words.
 
         Returns:

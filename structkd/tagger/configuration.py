@@ -21,6 +21,7 @@ RECURRENT_DEFAULTS: dict[str, Any] = {
     "layers": 1,
     "dropout": 0.15,
     "word_dropout": 0.0,
+    "ngram_dropout": 0.0,
 }
 PRETRAINED_DEFAULTS: dict[str, Any] = {
     "type": "pretrained",
@@ -43,6 +44,7 @@ class CRFTaggerConfig(PretrainedConfig):
         head: `crf`, or `softmax`: the same chain with all transitions zero.
         scheme: the span scheme of the labels (`IOB2`, ...); None for tags that stand alone, such as UPOS.
         constrained: forbid tag pairs that the scheme does not allow, in training and in decoding.
+        languages: those that have transitions of their own, in the order of their ids; None: all share one matrix.
     """
 
     model_type = "structkd-crf-tagger"
@@ -53,6 +55,7 @@ class CRFTaggerConfig(PretrainedConfig):
         head: str = "crf",
         scheme: str | None = None,
         constrained: bool = True,
+        languages: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
         given = dict(encoder or {})
@@ -69,6 +72,7 @@ class CRFTaggerConfig(PretrainedConfig):
         self.head = head
         self.scheme = scheme
         self.constrained = constrained
+        self.languages = languages
         super().__init__(**kwargs)
 
     @property

@@ -30,12 +30,14 @@ class CRFTaggerOutput(ModelOutput):
         given, [B, P, C]: each piece has the log-marginals of its word.
     emissions: [B, T, C] float32.
     mask: [B, T] bool.
+    languages: [B] as they were given; which transitions a sentence has.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
     emissions: Tensor | None = None
     mask: Tensor | None = None
+    languages: Tensor | None = None
 
 
 class CRFTagger(PreTrainedModel):
@@ -55,7 +57,8 @@ class CRFTagger(PreTrainedModel):
         self.encoder: RecurrentEncoder | PretrainedEncoder = kind(config.encoder)
         num_tags = len(config.label_set)
         self.emission = nn.Linear(self.encoder.output_size, num_tags)
-        self.crf = CRF(num_tags, batch_first=True, constraints=self._constraints())
+        languages = len(config.languages or ())
+        self.crf = CRF(num_tags, batch_first=True, constraints=self._constraints(), num_languages=languages)
         if config.head == "softmax":
             for parameter in self.crf.parameters():
                 nn.init.zeros_(parameter)
@@ -90,6 +93,7 @@ class CRFTagger(PreTrainedModel):
         word_ids: Tensor | None = None,
         shape_ids: Tensor | None = None,
         word_index: Tensor | None = None,
+        languages: Tensor | None = None,
         labels: Tensor | None = None,
         output_marginals: bool | None = None,
     ) -> CRFTaggerOutput:
@@ -98,6 +102,7 @@ class CRFTagger(PreTrainedModel):
         Args:
             mask: [B, T] bool, right-padded. None, with `input_ids` [B, P]: words are told from the pieces alone, as
                 the stock token-classification pipeline needs it, and `logits` are by piece.
+            languages: [B] ids in the configuration's `languages`, -1 for others, which have the shared transitions.
             labels: [B, T] label ids, -100 on padding; a word with -100 inside a sentence is marginalised.
             output_marginals: whether to compute `logits`; by default outside training.
             token_type_ids: ignored; there is one segment.
@@ -110,7 +115,7 @@ class CRFTagger(PreTrainedModel):
         if isinstance(self.encoder, RecurrentEncoder):
             features = (ngram_ids, ngram_offsets, word_ids, shape_ids, word_index)
         emissions = self.emission(self.encoder(mask, *features).to(self.emission.weight.dtype))
-        output = CRFTaggerOutput(emissions=emissions, mask=mask)
+        output = CRFTaggerOutput(emissions=emissions, mask=mask, languages=languages)
         if output_marginals is None:
             output_marginals = not self.training
         if labels is None and not output_marginals:
@@ -135,7 +140,7 @@ class CRFTagger(PreTrainedModel):
     def distribution(self, output: CRFTaggerOutput) -> LinearChainCRF:
         """The distribution over tag sequences of a batch that went through `forward`."""
         assert output.emissions is not None
-        return self.crf.distribution(output.emissions, output.mask)
+        return self.crf.distribution(output.emissions, output.mask, languages=output.languages)
 
 
 def register() -> None:

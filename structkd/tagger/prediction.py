@@ -14,7 +14,7 @@ from structkd.crf import LinearChainCRF
 from structkd.errors import DataError
 from structkd.labels import LabelSet
 from structkd.storage import read_json
-from structkd.tagger.batching import Batcher, PretrainedBatcher, RecurrentBatcher
+from structkd.tagger.batching import Batcher, LanguageBatcher, PretrainedBatcher, RecurrentBatcher
 from structkd.tagger.configuration import CRFTaggerConfig
 from structkd.tagger.modeling import CRFTagger
 from structkd.tagger.pretrained import PretrainedEncoder, check_model_name, load_backbone
@@ -73,8 +73,18 @@ class ForeignTagger(NamedTuple):
         return self.model.label_set
 
 
-def create(encoder: dict[str, Any], labels: LabelSet, *, head: str = "crf", constrained: bool = True) -> Tagger:
+def create(
+    encoder: dict[str, Any],
+    labels: LabelSet,
+    *,
+    head: str = "crf",
+    constrained: bool = True,
+    languages: Sequence[str] | None = None,
+) -> Tagger:
     """A tagger that is not trained yet; a pretrained encoder brings its weights along.
+
+    Args:
+        languages: those that get transitions of their own; None: all share one matrix.
 
     Raises:
         DataError: the pretrained model is a local path that does not exist.
@@ -85,7 +95,13 @@ def create(encoder: dict[str, Any], labels: LabelSet, *, head: str = "crf", cons
         backbone = load_backbone(encoder)
         tokenizer = AutoTokenizer.from_pretrained(check_model_name(encoder["model"]), revision=encoder.get("revision"))
         encoder = {**encoder, "config": backbone.config.to_dict()}
-    config = CRFTaggerConfig.for_labels(labels, encoder=encoder, head=head, constrained=constrained)
+    config = CRFTaggerConfig.for_labels(
+        labels,
+        encoder=encoder,
+        head=head,
+        constrained=constrained,
+        languages=list(languages) if languages else None,
+    )
     model = CRFTagger(config)
     if backbone is not None and tokenizer is not None:
         assert isinstance(model.encoder, PretrainedEncoder)
@@ -154,7 +170,12 @@ def _folder_of_model(directory: str | Path) -> Path:
 
 
 def make_batcher(config: CRFTaggerConfig, tokenizer: PreTrainedTokenizerBase | None) -> Batcher:
-    """The batcher that fits an encoder."""
+    """The batcher that fits a model."""
+    batcher = _encoder_batcher(config, tokenizer)
+    return LanguageBatcher(batcher, config.languages) if config.languages else batcher
+
+
+def _encoder_batcher(config: CRFTaggerConfig, tokenizer: PreTrainedTokenizerBase | None) -> Batcher:
     if tokenizer is None:
         return RecurrentBatcher(config.encoder)
     return PretrainedBatcher(tokenizer, piece_limit(config.encoder["config"]))
@@ -179,10 +200,14 @@ def distributions(
     tagger: WordTagger,
     sentences: Sequence[Sequence[str]],
     *,
+    languages: Sequence[str] | None = None,
     batch_size: int = 64,
     progress: Callable[[int, int], None] | None = None,
 ) -> Iterator[tuple[list[int], LinearChainCRF]]:
     """The distribution over tag sequences of every sentence, batch by batch, without gradients.
+
+    Args:
+        languages: of each sentence; they matter where the model has transitions by language.
 
     Yields:
         The indices of the sentences of a batch, and the batch's distribution on the model's device.
@@ -191,7 +216,9 @@ def distributions(
     tagger.model.eval()
     done = 0
     for indices in length_batches([len(words) for words in sentences], batch_size):
-        inputs = {name: value.to(device) for name, value in tagger.batcher([sentences[i] for i in indices]).items()}
+        named = None if languages is None else [languages[i] for i in indices]
+        batch = tagger.batcher([sentences[i] for i in indices], named)
+        inputs = {name: value.to(device) for name, value in batch.items()}
         with torch.no_grad():
             output = tagger.model(**inputs, output_marginals=False)
             yield indices, tagger.model.distribution(output)
@@ -200,11 +227,17 @@ def distributions(
             progress(done, len(sentences))
 
 
-def predict(tagger: Tagger, sentences: Sequence[Sequence[str]], *, batch_size: int = 64) -> list[list[str]]:
-    """The most probable tag sequence of each sentence."""
+def predict(
+    tagger: Tagger,
+    sentences: Sequence[Sequence[str]],
+    *,
+    languages: Sequence[str] | None = None,
+    batch_size: int = 64,
+) -> list[list[str]]:
+    """The most probable tag sequence of each sentence; see `distributions`."""
     names = tagger.labels.tags
     predicted: list[list[str]] = [[] for _ in sentences]
-    for indices, distribution in distributions(tagger, sentences, batch_size=batch_size):
+    for indices, distribution in distributions(tagger, sentences, languages=languages, batch_size=batch_size):
         for index, tags in zip(indices, distribution.argmax.tags.tolist(), strict=True):
             predicted[index] = [names[tag] for tag in tags[: len(sentences[index])]]
     return predicted

@@ -22,6 +22,7 @@ class RecurrentEncoder(nn.Module):
             nn.init.normal_(self.words.weight, std=0.1)
         self.shapes = nn.Embedding(SHAPE_BUCKETS, spec["shape_dim"]) if spec["shape_dim"] else None
         self.word_dropout = float(spec["word_dropout"])
+        self.ngram_dropout = float(spec["ngram_dropout"])
         size = spec["ngram_dim"] + (spec["word_dim"] if self.words else 0) + (spec["shape_dim"] if self.shapes else 0)
         self.dropout = nn.Dropout(spec["dropout"])
         self.lstm = BiLSTM(size, spec["hidden"], layers=spec["layers"], dropout=spec["dropout"])
@@ -38,7 +39,11 @@ class RecurrentEncoder(nn.Module):
     ) -> Tensor:
         lengths = torch.diff(ngram_offsets, append=ngram_offsets.new_tensor([len(ngram_ids)]))
         # Between a sum (long words too loud) and a mean (too quiet): divide by the square root of the count.
-        parts = [self.ngrams(ngram_ids, ngram_offsets) * lengths.clamp(min=1).rsqrt().unsqueeze(1)]
+        kept = None
+        if self.training and self.ngram_dropout:
+            kept = (torch.rand(len(ngram_ids), device=ngram_ids.device) >= self.ngram_dropout).float()
+            kept = kept / (1 - self.ngram_dropout)
+        parts = [self.ngrams(ngram_ids, ngram_offsets, per_sample_weights=kept) * lengths.clamp(min=1).rsqrt().unsqueeze(1)]
         if self.words is not None:
             parts.append(self.words(word_ids))
         if self.shapes is not None:

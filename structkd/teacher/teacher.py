@@ -123,12 +123,12 @@ class Teacher:
                 found[index] = Chain(wide.emissions[row, :length], *(part[row] for part in wide[1:]))
         return [found[i] for i in range(len(sentences))]
 
-    def predict(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
+    def predict(self, sentences: Sequence[Sequence[str]], *, languages: Sequence[str] | None = None) -> list[list[str]]:
         """The teacher's best tag sequence of each sentence that the student can express, in the student's tags."""
         tags = self.label_map.target.tags
         targets = self.label_map.target_ids
         predicted: list[list[str]] = [[] for _ in sentences]
-        for indices, chain in self._distributions(sentences, None):
+        for indices, chain in self._distributions(sentences, languages, None):
             for index, path in zip(indices, chain.argmax.tags.tolist(), strict=True):
                 predicted[index] = [tags[targets[fine]] for fine in path[: len(sentences[index])]]
         return predicted
@@ -136,13 +136,16 @@ class Teacher:
     def _fine(
         self, sentences: Sequence[Sentence], progress: Progress | None
     ) -> Iterator[tuple[list[int], LinearChainCRF]]:
-        return self._distributions([sentence.words for sentence in sentences], progress)
+        return self._distributions([s.words for s in sentences], [s.language for s in sentences], progress)
 
     def _distributions(
-        self, sentences: Sequence[Sequence[str]], progress: Progress | None
+        self, sentences: Sequence[Sequence[str]], languages: Sequence[str] | None, progress: Progress | None
     ) -> Iterator[tuple[list[int], LinearChainCRF]]:
         """Distributions over fine tags."""
-        for indices, chain in distributions(self.tagger, sentences, batch_size=self.batch_size, progress=progress):
+        asked = distributions(
+            self.tagger, sentences, languages=languages, batch_size=self.batch_size, progress=progress
+        )
+        for indices, chain in asked:
             yield indices, fine_chain(chain, self.label_map)
 
 

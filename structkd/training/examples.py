@@ -57,7 +57,7 @@ class Collator:
         self.with_knowledge = with_knowledge
 
     def __call__(self, examples: list[Example]) -> dict[str, Any]:
-        inputs = self.batcher([example.words for example in examples])
+        inputs = self.batcher([e.words for e in examples], [e.language for e in examples])
         batch: dict[str, Any] = {
             "inputs": inputs,
             "tags": padded_tags([example.tags for example in examples], inputs["mask"].shape[1]),

@@ -15,6 +15,7 @@ class TrainingSettings:
     epochs: float = 5.0
     max_steps: int | None = None  # optimiser steps; overrides epochs
     batch_size: int = 32  # sentences of a micro-batch on one process
+    batch_tokens: int | None = None  # its words, about; takes the place of batch_size
     learning_rate: float = 8e-3
     crf_learning_rate: float | None = None  # of the CRF's transitions; None: the same
     weight_decay: float = 0.0

@@ -65,7 +65,9 @@ class TaggerTrainer(Trainer):
             [example.language for example in examples.items],
             self.settings.batch_size,
             seed=self.args.seed,
+            batch_tokens=self.settings.batch_tokens,
             balance_exponent=self.settings.balance_exponent,
+            processes=self.args.world_size,
         )
         loader = DataLoader(examples, batch_sampler=batches, collate_fn=self.data_collator)
         return self.accelerator.prepare(loader)

@@ -215,9 +215,12 @@ def test_languages_add_an_offset_to_the_shared_transitions(batch: tuple[Tensor, 
     for b, language in enumerate(languages.tolist()):
         one = CRF(C, True)
         state = crf.state_dict()
-        state["transitions"] = state["transitions"] + state.pop("language_transitions")[language]
+        offsets = state.pop("language_transitions")
+        state["transitions"] = state["transitions"] + offsets[language] - offsets.mean(0)
         one.load_state_dict(state)
         torch.testing.assert_close(found[b], one(emissions[b : b + 1], tags[b : b + 1], mask[b : b + 1]))
+    unknown = crf(emissions, tags, mask, languages=torch.full_like(languages, -1))
+    torch.testing.assert_close(unknown, crf(emissions, tags, mask), msg="an unknown language has shared transitions")
     assert crf.decode(emissions, mask, languages=languages) != []
     found.sum().backward()
     assert crf.language_transitions.grad.abs().sum() > 0

@@ -98,3 +98,17 @@ def test_the_test_split_is_shown_and_others_are_left_out() -> None:
 def test_no_rows_give_no_summary() -> None:
     assert summarise([]) is None
     assert summarise([replace(student("en", 90, 1), label="NOUN", metric="f1")]) is None
+
+
+def test_teachers_of_several_seeds_are_one_line_that_deviates() -> None:
+    rows = [
+        row(f"teachers/toy/{card}/seed-{seed}", "teacher", language, value + seed, seen=language != "it", seed=seed)
+        for card, language, value in (("en", "en", 90), ("fr", "fr", 80), ("en", "it", 40), ("fr", "it", 50))
+        for seed in (1, 2)
+    ]
+    summary = summarise(rows)
+    assert summary is not None
+    (teachers,) = summary.lines
+    assert teachers.means["seen"].by_seed == {1: 86, 2: 87}
+    assert teachers.cells["it"].by_seed == {1: 51, 2: 52}, "on an unseen language the better card"
+    assert len(teachers.models["en"]) == 2

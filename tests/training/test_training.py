@@ -147,6 +147,63 @@ def test_batches_hold_every_sentence_once_and_are_mixed_anew_each_epoch() -> Non
     assert sum(spread) / len(spread) <= 2
 
 
+@pytest.mark.parametrize("exponent", [1.0, 0.5])
+def test_token_budget_batches_hold_about_so_many_words_and_are_equally_many_each_epoch(exponent: float) -> None:
+    lengths = [1 + (i * i) % 37 for i in range(400)]
+    languages = ["big" if i % 5 else "small" for i in range(400)]
+    batches = LengthBatches(lengths, languages, 1, seed=0, batch_tokens=200, balance_exponent=exponent)
+    for epoch in range(3):
+        batches.set_epoch(epoch)
+        found = list(batches)
+        assert len(found) == len(batches)
+        assert all(found)
+        words = [sum(lengths[i] for i in batch) for batch in found]
+        assert max(words) <= 200 + 37
+        assert sum(words) / len(words) > 150
+        sizes = [len(batch) for batch in found]
+        assert max(sizes) > 4 * min(sizes), "short sentences make large batches"
+        padding = sum(len(b) * max(lengths[i] for i in b) for b in found) / sum(words)
+        assert padding < 1.15
+        if exponent == 1.0:
+            assert sorted(i for batch in found for i in batch) == list(range(400))
+
+
+def test_a_sentence_longer_than_the_budget_is_a_batch_and_no_batch_is_empty() -> None:
+    batches = LengthBatches([50, 1, 1, 60, 1, 70], ["xx"] * 6, 1, seed=0, batch_tokens=20)
+    found = list(batches)
+    assert len(found) == len(batches) == 6
+    assert sorted(found) == [[i] for i in range(6)]
+
+
+def test_processes_share_batches_evenly() -> None:
+    assert len(list(LengthBatches([3] * 17, ["xx"] * 17, 2, seed=0, processes=4))) == 12
+
+
+def test_accumulation_of_unequal_batches_is_the_mean_over_the_sentences_of_the_step(tmp_path: Path) -> None:
+    sentences = [
+        Example([f"w{j % 7}" for j in range(n)], [j % 3 for j in range(n)], "xx", str(n)) for n in range(1, 14)
+    ]
+    parts = list(LengthBatches([len(s.words) for s in sentences], ["xx"] * 13, 1, seed=1, batch_tokens=23))
+    assert len(parts) == 4
+    assert len({len(part) for part in parts}) > 2, "the batches must be of unequal size"
+    ends = []
+    for batch_tokens, accumulation in ((1000, 1), (23, 4)):
+        made = tagger()
+        made.model.encoder.dropout.p = 0.0
+        settings = TrainingSettings(
+            max_steps=1,
+            batch_tokens=batch_tokens,
+            gradient_accumulation=accumulation,
+            optimizer="sgd",
+            learning_rate=1.0,
+            gradient_clip=0.0,
+        )
+        train(made, Examples(sentences), settings, tmp_path / str(accumulation), seed=1, device="cpu")
+        ends.append(weights(made))
+    torch.testing.assert_close(ends[0], ends[1], atol=1e-6, rtol=1e-5)
+    assert (ends[0] - weights(tagger())).abs().max() > 1e-2
+
+
 def test_balance_exponent_zero_draws_languages_equally_often() -> None:
     languages = ["big"] * 90 + ["small"] * 10
     batches = LengthBatches([3] * 100, languages, 10, seed=0, balance_exponent=0.0)
