@@ -82,7 +82,7 @@ def read(
         raise UsageError(f"hub, config and revision belong to format 'hub', not to {format!r}")
     if format == "sample":
         return read_sample(str(location), language, tag_column)
-    path = _path(location, root)
+    path = find_file(location, root)
     if format == "auto":
         format = _format_of(path)
     if format == "text":
@@ -115,7 +115,12 @@ def check_tags(sentences: Iterable[Sentence], label_set: LabelSet, where: str) -
     faults.raise_if_any()
 
 
-def _path(location: str | Path, root: str | Path | None) -> Path:
+def find_file(location: str | Path, root: str | Path | None) -> Path:
+    """The file at a location under a root.
+
+    Raises:
+        DataError: there is none; the message names the root.
+    """
     path = Path(root or "") / Path(location).expanduser()
     if not path.is_file():
         what = "is a folder, not a file" if path.is_dir() else "does not exist"

@@ -1,5 +1,12 @@
 """Knowledge of teachers: targets (E, N, k best), their extraction from distributions, and the store on disk."""
 
+from structkd.knowledge.combination import (
+    allowed_tags,
+    merge_tags,
+    mixture,
+    only_possible,
+    weighted_paths,
+)
 from structkd.knowledge.extraction import Knowledge, KnowledgeBatch, collate, extract
 from structkd.knowledge.store import SHARD_SENTENCES, KnowledgeStore, KnowledgeWriter, StoreFacts
 from structkd.knowledge.targets import Targets, gold_targets, inconsistency, path_targets, reconcile
@@ -12,10 +19,15 @@ __all__ = [
     "KnowledgeWriter",
     "StoreFacts",
     "Targets",
+    "allowed_tags",
     "collate",
     "extract",
     "gold_targets",
     "inconsistency",
+    "merge_tags",
+    "mixture",
+    "only_possible",
     "path_targets",
     "reconcile",
+    "weighted_paths",
 ]

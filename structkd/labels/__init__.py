@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from structkd.labels.label_map import LabelMap
 from structkd.labels.label_set import UPOS, LabelSet
 from structkd.labels.schemes import SCHEMES, convert, repair, spans, violations
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 __all__ = [
     "SCHEMES",
     "UPOS",
+    "LabelMap",
     "LabelSet",
     "LegalTransitions",
     "convert",

@@ -25,6 +25,7 @@ _MARKS = {
     "BILOU": ("B", "I", "L", "U"),
 }
 SCHEMES: tuple[str, ...] = tuple(_MARKS)
+_CLOSING = ("BIOES", "BILOU")
 _OUTSIDE = ("O", "")
 
 
@@ -55,6 +56,15 @@ def may_follow(previous: str | None, tag: str | None, scheme: str) -> bool:
     return _legal(before, after, scheme)
 
 
+def continues(previous: str, tag: str, scheme: str) -> bool:
+    """True if `tag`, which may follow `previous`, goes on with the entity that `previous` is in."""
+    begin, inside, _, _ = _marks(scheme)
+    before, after = split_tag(previous, scheme), split_tag(tag, scheme)
+    if "O" in (before[0], after[0]) or before[1] != after[1]:
+        return False
+    return before[0] in (begin, inside) if scheme in _CLOSING else after[0] == inside
+
+
 def violations(tags: Sequence[str], scheme: str) -> list[int]:
     """Positions at which a tag may not follow the one before it, or leaves an entity open at the end of the sentence.
 
@@ -71,7 +81,7 @@ def violations(tags: Sequence[str], scheme: str) -> list[int]:
 def spans(tags: Sequence[str], scheme: str) -> list[Span]:
     """Entities as `(type, start, end)`, `end` exclusive, in order of their start."""
     begin, _, end, single = _marks(scheme)
-    closes = scheme in ("BIOES", "BILOU")
+    closes = scheme in _CLOSING
     found: list[Span] = []
     start, kind = -1, ""
     for i, tag in enumerate(tags):
@@ -91,11 +101,16 @@ def spans(tags: Sequence[str], scheme: str) -> list[Span]:
 
 def convert(tags: Sequence[str], source: str, target: str) -> list[str]:
     """The same entities written in another scheme (and in legal form, where the source was not)."""
-    begin, inside, end, single = _marks(target)
-    written = ["O"] * len(tags)
+    return write_spans(spans(tags, source), len(tags), target)
+
+
+def write_spans(entities: Sequence[Span], length: int, scheme: str) -> list[str]:
+    """One tag a word for entities that do not overlap, in order of their start: the inverse of `spans`."""
+    begin, inside, end, single = _marks(scheme)
+    written = ["O"] * length
     previous: Span = ("", -1, -1)
-    for kind, start, stop in spans(tags, source):
-        if target == "IOB1":
+    for kind, start, stop in entities:
+        if scheme == "IOB1":
             # B only separates an entity from an adjacent one of its own type.
             first = begin if previous[0] == kind and previous[2] == start else inside
             written[start:stop] = [f"{first}-{kind}", *[f"{inside}-{kind}"] * (stop - start - 1)]

@@ -1,7 +1,16 @@
 """Recipes and teacher cards: schema, strict loading, catalogue."""
 
 from structkd.recipe.catalogue import Entry, list_recipes, list_teachers
-from structkd.recipe.corpora import CorporaSpec, CorpusSpec, EntityLabels, LabelsSpec, TagLabels, UnseenSpec
+from structkd.recipe.corpora import (
+    CorporaSpec,
+    CorpusSpec,
+    EntityLabels,
+    LabelsSpec,
+    TagLabels,
+    UnlabeledSpec,
+    UnseenSpec,
+)
+from structkd.recipe.labels import card_labels, card_map, label_set
 from structkd.recipe.models import EncoderSpec, PretrainedEncoderSpec, RecurrentEncoderSpec, TrainingSpec
 from structkd.recipe.resolution import (
     corpus_root,
@@ -14,6 +23,7 @@ from structkd.recipe.resolution import (
 from structkd.recipe.schema import (
     AnnealingSpec,
     BaselineSpec,
+    EnsembleSpec,
     KnowledgeSpec,
     ObjectiveName,
     ProvenanceSpec,
@@ -28,6 +38,7 @@ __all__ = [
     "CorporaSpec",
     "CorpusSpec",
     "EncoderSpec",
+    "EnsembleSpec",
     "EntityLabels",
     "Entry",
     "KnowledgeSpec",
@@ -41,10 +52,14 @@ __all__ = [
     "TagLabels",
     "TeacherCard",
     "TrainingSpec",
+    "UnlabeledSpec",
     "UnseenSpec",
+    "card_labels",
+    "card_map",
     "corpus_root",
     "dump_recipe",
     "dump_teacher",
+    "label_set",
     "list_recipes",
     "list_teachers",
     "load_recipe",

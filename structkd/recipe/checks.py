@@ -4,17 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from structkd.errors import DataError
 from structkd.recipe.corpora import CorpusSpec, EntityLabels
-from structkd.recipe.faults import Fault, Path
+from structkd.recipe.faults import Fault, Path, nearest
+from structkd.recipe.labels import card_map
 from structkd.recipe.models import RecurrentEncoderSpec, TrainingSpec
 from structkd.recipe.schema import Recipe, TeacherCard
 
 
 def card_faults(card: TeacherCard, path: Path = ()) -> Iterator[Fault]:
     """Faults within a teacher card."""
-    yield from _corpus_faults(card.corpus, (*path, "corpus"), needed=("train", "test"))
+    sections = ("corpus", "encoder", "training")
+    if card.is_trained:
+        for name in sections:
+            if getattr(card, name) is None:
+                yield Fault((*path, name), f"missing: {TeacherCard.model_fields[name].description}")
+    elif card.model is not None and card.annotations is not None:
+        yield Fault((*path, "annotations"), "got a model too, expected one of the two; write two cards")
+    else:
+        for name in sections[1:]:
+            if getattr(card, name) is not None:
+                what = "model" if card.model is not None else "annotations"
+                yield Fault((*path, name), f"nothing is trained where the card names {what}; expected no {name}")
+    if card.corpus is not None:
+        needed = ("train", "test") if card.is_trained else ()
+        yield from _corpus_faults(card.corpus, (*path, "corpus"), needed=needed)
     yield from _encoder_faults(card.encoder, (*path, "encoder"))
-    yield from _training_faults(card.training, (*path, "training"))
+    if card.training is not None:
+        yield from _training_faults(card.training, (*path, "training"))
 
 
 def recipe_faults(recipe: Recipe) -> Iterator[Fault]:
@@ -24,8 +41,12 @@ def recipe_faults(recipe: Recipe) -> Iterator[Fault]:
         if card.task != recipe.task:
             message = f"teacher {card.name} does {card.task}, expected the recipe's task {recipe.task}"
             yield Fault(("teachers", index, "task"), message)
+        yield from _map_faults(recipe, card, ("teachers", index))
     yield from _repeated([card.name for card in recipe.teachers], ("teachers",), "two teachers are called")
     yield from _language_faults(recipe)
+    yield from _unlabeled_faults(recipe)
+    if recipe.folds is not None and not any(card.is_trained for card in recipe.teachers):
+        yield Fault(("folds",), "no teacher is trained here, expected null")
     yield from _encoder_faults(recipe.student.encoder, ("student", "encoder"))
     yield from _training_faults(recipe.student.training, ("student", "training"))
     yield from _label_faults(recipe)
@@ -49,6 +70,35 @@ def _language_faults(recipe: Recipe) -> Iterator[Fault]:
             if language not in taught:
                 message = f"no teacher for {language}, expected one of {', '.join(sorted(taught))}"
                 yield Fault(("corpus", "untagged", language), message)
+
+
+def _map_faults(recipe: Recipe, card: TeacherCard, path: Path) -> Iterator[Fault]:
+    """Labels that do not map to the student's; those of a model are known when it is loaded."""
+    if card.labels is not None and isinstance(card.labels, EntityLabels) != isinstance(recipe.labels, EntityLabels):
+        yield Fault((*path, "labels"), f"do not fit task {recipe.task}")
+    elif card.model is None or card.labels is not None:
+        try:
+            card_map(recipe, card)
+        except DataError as error:
+            yield Fault((*path, "label_map"), str(error).replace("\n", "\n  "))
+
+
+def _unlabeled_faults(recipe: Recipe) -> Iterator[Fault]:
+    names = [card.name for card in recipe.teachers]
+    languages = {card.language for card in recipe.teachers}
+    for language, text in recipe.unlabeled.items():
+        path: Path = ("unlabeled", language)
+        if text.teachers == "own" and language not in languages:
+            message = (
+                f"no teacher for {language}; expected who labels it: "
+                f"{{path: {text.path}, teachers: all}}, or names out of {', '.join(names)}"
+            )
+            yield Fault(path, message)
+        for name in text.teachers if isinstance(text.teachers, tuple) else ():
+            if name not in names:
+                yield Fault((*path, "teachers"), f"there is no teacher {name}{nearest(name, names)}")
+        if text.format == "hub":
+            yield Fault((*path, "format"), "expected a file or a part of the sample")
 
 
 def _corpus_faults(corpus: CorpusSpec, path: Path, needed: Sequence[str]) -> Iterator[Fault]:

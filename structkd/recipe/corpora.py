@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from structkd.recipe.spec import Count, Language, Scheme, Spec
 
@@ -82,3 +82,30 @@ class UnseenSpec(Spec):
 
     language: Language = Field(description="BCP-47 code")
     corpus: CorpusSpec = Field(description="its test split is scored, nothing is trained on it")
+
+
+class UnlabeledSpec(Spec):
+    """Text without tags, and who labels it."""
+
+    path: str = Field(min_length=1, description="path under corpus.root; for format sample the name of the part")
+    format: CorpusFormat = Field("auto", description="auto: by file name; tags in the file are not read")
+    word_column: Column | None = Field(None, description="a name, or for columns a number from 0; null: the usual one")
+    limit: Count | None = Field(None, description="evenly spaced sentences of it; null: all")
+    teachers: Annotated[
+        Annotated[Literal["own", "all"], Tag("word")] | Annotated[tuple[str, ...], Field(min_length=1), Tag("names")],
+        Discriminator(lambda value: "word" if isinstance(value, str) else "names"),
+    ] = Field(
+        "own", description="who labels it: own: the teachers of its language; all: every teacher; or names of teachers"
+    )
+
+
+def _path_alone(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    return {language: {"path": text} if isinstance(text, str) else text for language, text in value.items()}
+
+
+UnlabeledTexts = Annotated[
+    dict[Language, UnlabeledSpec],
+    BeforeValidator(_path_alone, json_schema_input_type=dict[Language, str | UnlabeledSpec]),
+]

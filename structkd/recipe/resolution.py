@@ -77,7 +77,7 @@ def corpus_root(recipe: Recipe, environment: Mapping[str, str] = os.environ) -> 
 
 
 def _corpora(recipe: Recipe) -> Iterator[CorpusSpec]:
-    yield from (card.corpus for card in recipe.teachers)
+    yield from (card.corpus for card in recipe.teachers if card.corpus is not None)
     yield from (unseen.corpus for unseen in recipe.unseen)
 
 

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from structkd.recipe.corpora import CorporaSpec, CorpusSpec, LabelsSpec, UnseenSpec
+from structkd.recipe.corpora import CorporaSpec, CorpusSpec, LabelsSpec, UnlabeledTexts, UnseenSpec
 from structkd.recipe.models import EncoderSpec, TrainingSpec
 from structkd.recipe.spec import Count, Fraction, Language, Name, Positive, Size, Spec, Task
 
@@ -38,16 +38,42 @@ class ProvenanceSpec(Spec):
 
 
 class TeacherCard(Spec):
-    """One teacher: a language, its corpus, an encoder and how it is trained."""
+    """One teacher: a language and its corpus; and an encoder and how it is trained, or a model, or annotations."""
 
     name: Name = Field(description="name of the card; left out in a file, it is taken from the path")
     language: Language = Field(description="BCP-47 code")
     task: Task = Field(description="pos: one tag a word; ner: spans")
-    corpus: CorpusSpec = Field(description="what the teacher is trained and tested on")
-    encoder: EncoderSpec = Field(description="type recurrent or pretrained")
+    corpus: CorpusSpec | None = Field(None, description="what the teacher is trained and tested on")
+    encoder: EncoderSpec | None = Field(None, description="type recurrent or pretrained")
     head: Literal["crf", "softmax"] = Field("crf", description="softmax: a chain with all transitions zero")
-    training: TrainingSpec = Field(description="how it is trained")
+    training: TrainingSpec | None = Field(None, description="how it is trained")
+    model: str | None = Field(
+        None,
+        min_length=1,
+        description="folder of a tagger or of any Hugging Face token classifier, in place of training",
+    )
+    annotations: str | None = Field(
+        None,
+        min_length=1,
+        description="JSONL file of tags, n-best lists or posteriors of another maker, in place of a model; path under "
+        "corpus.root",
+    )
+    labels: LabelsSpec | None = Field(
+        None, description="the teacher's own labels; null: those of the recipe and those that label_map names"
+    )
+    label_map: dict[str, str | None] = Field(
+        {},
+        description="entity type or tag of the teacher -> the student's, or null: the teacher is asked given that it "
+        "does not occur; equal names need not be said",
+    )
+    lacks: tuple[str, ...] = Field((), description="entity types or tags of the student that the teacher never gives")
+    weight: Positive = Field(1.0, description="in a mixture or product with other teachers of a language")
     provenance: ProvenanceSpec | None = Field(None, description="source and licence of the corpus")
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether a tagger is trained for it."""
+        return self.model is None and self.annotations is None
 
 
 class StudentSpec(Spec):
@@ -65,6 +91,14 @@ class KnowledgeSpec(Spec):
     temperature: Positive = Field(1.0, description="global: every potential is divided by it, in teachers and student")
     local_temperature: Positive = Field(1.0, description="softens finished posteriors; objective posterior only")
     dtype: Literal["float16", "float32"] = Field("float16", description="of stored log-marginals")
+
+
+class EnsembleSpec(Spec):
+    """What becomes of several teachers that label the same text."""
+
+    combine: Literal["mixture", "product"] = Field(
+        "mixture", description="mixture: their expectations are averaged; product: their potentials"
+    )
 
 
 class AnnealingSpec(Spec):
@@ -91,6 +125,15 @@ class Recipe(Spec):
     corpus: CorporaSpec = Field(CorporaSpec(), description="which sentences are used")
     teachers: Annotated[tuple[TeacherCard, ...], _OrNames()] = Field(
         min_length=1, description="names or paths of teacher cards, or cards written out"
+    )
+    ensemble: EnsembleSpec = Field(EnsembleSpec(), description="how teachers of one language are combined")
+    folds: Annotated[int, Field(ge=2)] | None = Field(
+        None,
+        description="train as many more teachers for each card, each without one fold of the gold sentences, and let "
+        "each gold sentence be labelled by the one that did not see it; null: by the one that did",
+    )
+    unlabeled: UnlabeledTexts = Field(
+        {}, description="more text without tags by language: a path, or {path: ..., teachers: all}"
     )
     unseen: tuple[UnseenSpec, ...] = Field((), description="test sets in languages that no teacher saw")
     student: StudentSpec = Field(description="the student")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from structkd.knowledge import KnowledgeStore
+from structkd.knowledge import KnowledgeStore, allowed_tags
 from structkd.objective import Annealing, Objective, make_objective
 from structkd.recipe import Recipe
 from structkd.stages.corpora import Corpora, load_corpora
@@ -28,7 +28,7 @@ class DistillJob:
     role: str
     seed: int
     settings: TrainingSettings
-    stores: tuple[tuple[str, str], ...]  # (teacher card, key of its store); empty for baselines
+    stores: tuple[tuple[str, str], ...]  # (text, key of its store); empty for baselines
     key: str
 
     @property
@@ -51,12 +51,12 @@ class DistillJob:
             self.model,
             self.key,
             report,
-            corpora=corpora,
+            labels=corpora.labels,
             encoder=recipe.student.encoder,
             head=recipe.student.head,
             settings=self.settings,
             items=self._examples(context, corpora),
-            dev=[sentence for corpus in corpora.teachers.values() for sentence in corpus.dev],
+            dev=[sentence for text in corpora.texts.values() for sentence in text.dev],
             seed=self.seed,
             objective=objective,
             annealing=Annealing(**recipe.annealing.model_dump()),
@@ -71,31 +71,45 @@ class DistillJob:
     def _examples(self, context: Context, corpora: Corpora) -> list[Example]:
         """Gold and, where there are stores, untagged sentences of all languages."""
         if not self.stores:
-            return [e for corpus in corpora.teachers.values() for e in examples_of(corpus.gold, corpora.labels)]
+            return [e for text in corpora.texts.values() for e in examples_of(text.gold, corpora.labels)]
         items: list[Example] = []
-        for card, key in self.stores:
-            corpus, store = corpora.teachers[card], KnowledgeStore(context.run.knowledge(key))
+        for name, key in self.stores:
+            text, store = corpora.texts[name], KnowledgeStore(context.run.knowledge(key))
+            gold = examples_of(text.gold, corpora.labels, store)
+            untagged = examples_of(text.untagged, corpora.labels, store, first=len(gold))
+            if any(card in corpora.annotations for card in text.teachers):
+                gold, untagged = [_known(e) for e in gold], [_known(e) for e in untagged]
             if self.method == PSEUDO:
-                items += examples_of(corpus.gold, corpora.labels)
-                items += [
-                    Example(s.words, store[len(corpus.gold) + i].paths[0].tolist(), s.language, s.id)
-                    for i, s in enumerate(corpus.untagged)
-                ]
-            else:
-                items += examples_of(corpus.gold, corpora.labels, store)
-                items += examples_of(corpus.untagged, corpora.labels, store, first=len(corpus.gold))
+                gold = [example._replace(knowledge=None) for example in gold]
+                untagged = [_best_tags(example) for example in untagged]
+            items += gold + untagged
         return items
+
+
+def _known(example: Example) -> Example:
+    """An example whose annotation says which tags are possible is trained on that, if it has no gold tags."""
+    allowed = None if example.knowledge is None else allowed_tags(example.knowledge())
+    if allowed is None:
+        return example
+    return example._replace(knowledge=None, allowed=allowed if example.tags is None else None)
+
+
+def _best_tags(example: Example) -> Example:
+    """The teachers' best tags as if they were gold."""
+    if example.knowledge is None:
+        return example
+    return example._replace(tags=example.knowledge().paths[0].tolist(), knowledge=None)
 
 
 def distill_jobs(recipe: Recipe, corpora: Corpora, stores: Iterable[ExtractJob]) -> list[DistillJob]:
     """Students of every objective, and the controls, for every seed; the longest first."""
     settings = settings_of(recipe.student.training)
-    gold = sum(len(corpus.gold) for corpus in corpora.teachers.values())
-    everything = gold + sum(len(corpus.untagged) for corpus in corpora.teachers.values())
+    gold = sum(len(text.gold) for text in corpora.texts.values())
+    everything = gold + sum(len(text.untagged) for text in corpora.texts.values())
     steps = settings.max_steps or _steps(everything, settings)
     matched = replace(settings, max_steps=steps)
     own = replace(settings, max_steps=None, epochs=recipe.baseline.epochs or settings.epochs)
-    keys = tuple((job.card.name, job.key) for job in stores)
+    keys = tuple((job.text, job.key) for job in stores)
     # (method, role, settings, stores): what a model learns from besides the gold tags.
     wanted: list[tuple[str, str, TrainingSettings, tuple[tuple[str, str], ...]]] = [
         (name, "student", settings, keys) for name in recipe.objective

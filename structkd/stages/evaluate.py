@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
+from structkd.corpus import Sentence
 from structkd.errors import IntegrityError
 from structkd.evaluation import ModelCounts, ScoreRow, count, load_model_counts, save_model_counts, score_counts
 from structkd.recipe import Recipe
 from structkd.stages.corpora import Corpora, TestSet, corpus_fingerprint, load_corpora
 from structkd.stages.distill import DistillJob
 from structkd.stages.jobs import Context, Report
-from structkd.stages.teach import TeachJob
+from structkd.stages.labelling import Labeller, ensemble
 from structkd.storage import fingerprint, write_json
 from structkd.tagger import load, predict
 
@@ -26,6 +28,7 @@ class EvaluateJob:
     seed: int | None
     languages: tuple[str, ...]
     key: str
+    labellers: tuple[Labeller, ...] = ()  # of a teacher or an ensemble; empty for what was trained in `model`
 
     @property
     def title(self) -> str:
@@ -39,8 +42,7 @@ class EvaluateJob:
 
     def run(self, context: Context, report: Report) -> None:
         corpora = load_corpora(context.recipe)
-        tagger = load(context.run.model(self.model))
-        tagger.to(context.device)
+        predicted = self._predictor(context, corpora)
         tests = [test for test in corpora.tests if test.language in self.languages]
         counts = {}
         for done, test in enumerate(tests):
@@ -48,7 +50,7 @@ class EvaluateJob:
             words = [sentence.words for sentence in test.sentences]
             counts[test.language] = count(
                 [sentence.tags or () for sentence in test.sentences],
-                predict(tagger, words),
+                predicted(test.sentences),
                 task=context.recipe.task,
                 scheme=corpora.labels.scheme,
                 words=words,
@@ -58,35 +60,65 @@ class EvaluateJob:
         record = ModelCounts(self.model, self.role, self.method, self.seed, counts, titles, self.key)
         save_model_counts(context.run.counts(self.model), record)
 
+    def _predictor(self, context: Context, corpora: Corpora) -> Callable[[Sequence[Sentence]], list[list[str]]]:
+        """What gives the best tags of each sentence."""
+        if len(self.labellers) > 1:
+            return partial(_predict_together, self.labellers, context, corpora)
+        if self.labellers:
+            teacher = self.labellers[0].teacher(context, corpora)
+            return lambda sentences: teacher.predict([sentence.words for sentence in sentences])
+        tagger = load(context.run.model(self.model)).to(context.device)
+        return lambda sentences: predict(tagger, [sentence.words for sentence in sentences])
+
+
+def _predict_together(
+    labellers: Sequence[Labeller], context: Context, corpora: Corpora, sentences: Sequence[Sentence]
+) -> list[list[str]]:
+    """The heads of an ensemble's k-best lists."""
+    teachers = ensemble(labellers, sentences, context, corpora)
+    found = teachers.knowledge(sentences, k=context.recipe.knowledge.k or 1)
+    return [corpora.labels.decode(item.paths[0].tolist()) for item in found]
+
 
 def _training_words(corpora: Corpora, test: TestSet) -> set[str] | None:
     """Forms in the gold sentences of the language; None for a language that no teacher saw."""
-    gold = [s for corpus in corpora.teachers.values() if corpus.language == test.language for s in corpus.gold]
+    gold = [s for text in corpora.texts.values() if text.language == test.language for s in text.gold]
     return {word for sentence in gold for word in sentence.words} or None
 
 
 def evaluate_jobs(
-    recipe: Recipe, corpora: Corpora, teachers: Iterable[TeachJob], students: Iterable[DistillJob]
+    recipe: Recipe, corpora: Corpora, labellers: Mapping[str, Labeller], students: Iterable[DistillJob]
 ) -> list[EvaluateJob]:
-    """One job a model: a teacher is tested on its language and on the unseen ones, all others on everything."""
+    """One job a model: teachers and ensembles are tested on their language and the unseen ones, students on all."""
     unseen = tuple(test.language for test in corpora.tests if not test.seen)
     everything = tuple(test.language for test in corpora.tests)
-    models: list[tuple[TeachJob | DistillJob, str, str, int | None, tuple[str, ...]]] = [
-        (job, job.role, job.method, job.seed, everything) for job in students
-    ]
-    models += [(job, "teacher", job.card.name, None, (job.card.language, *unseen)) for job in teachers]
     data = {test.language: corpus_fingerprint(test.sentences) for test in corpora.tests}
-    return [
-        EvaluateJob(
-            job.model,
-            role,
-            method,
-            seed,
-            languages,
-            fingerprint("evaluation", job.key, {language: data.get(language) for language in languages}, recipe.task),
-        )
-        for job, role, method, seed, languages in models
-    ]
+
+    def job(
+        model: str,
+        role: str,
+        method: str,
+        seed: int | None,
+        languages: tuple[str, ...],
+        made_from: list[str],
+        team: tuple[Labeller, ...] = (),
+    ) -> EvaluateJob:
+        tested = {language: data.get(language) for language in languages}
+        key = fingerprint("evaluation", made_from, tested, recipe.task)
+        return EvaluateJob(model, role, method, seed, languages, key, team)
+
+    jobs = [job(s.model, s.role, s.method, s.seed, everything, [s.key]) for s in students]
+    asked = [labeller for labeller in labellers.values() if labeller.card.annotations is None]
+    for labeller in asked:
+        card, languages = labeller.card, (labeller.card.language, *unseen)
+        jobs.append(job(f"teachers/{card.name}", "teacher", card.name, None, languages, [labeller.key], (labeller,)))
+    for name, text in corpora.texts.items():
+        team = tuple(labeller for labeller in asked if labeller.card.name in text.teachers)
+        if len(team) > 1 and text.language in data:
+            combine = recipe.ensemble.combine
+            made_from = [combine, *(f"{member.key} {member.card.weight}" for member in team)]
+            jobs.append(job(f"ensembles/{name}", "ensemble", combine, None, (text.language,), made_from, team))
+    return jobs
 
 
 def write_scores(context: Context, corpora: Corpora, jobs: Iterable[EvaluateJob]) -> list[ScoreRow]:

@@ -1,37 +1,36 @@
-"""Stage 2: ask every teacher once about the text of its language, and keep the answers."""
+"""Stage 2: ask teachers once about the text that the student learns from, and keep the answers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from structkd.corpus import Sentence, token_fingerprint
 from structkd.errors import IntegrityError
 from structkd.knowledge import SHARD_SENTENCES, KnowledgeStore, KnowledgeWriter, StoreFacts
-from structkd.recipe import Recipe, TeacherCard
-from structkd.stages.corpora import Corpora, TeacherCorpus, corpus_fingerprint, load_corpora
+from structkd.recipe import Recipe
+from structkd.stages.corpora import Corpora, Text, corpus_fingerprint, load_corpora
 from structkd.stages.jobs import Context, Report
-from structkd.stages.teach import TeachJob
+from structkd.stages.labelling import Labeller, ensemble
 from structkd.storage import fingerprint
-from structkd.teacher import Teacher
 
 
 @dataclass(frozen=True)
 class ExtractJob:
-    """Write the knowledge store of one teacher."""
+    """Write the knowledge store of one text: what its teachers know about it."""
 
-    card: TeacherCard
-    teacher: TeachJob
+    text: str
+    labellers: tuple[Labeller, ...]
     facts: StoreFacts
 
     @property
     def key(self) -> str:
-        """Name of the store: its language and a fingerprint of what it is made from."""
-        return f"{self.card.language}-{fingerprint(self.facts)}"
+        """Name of the store: its text and a fingerprint of what it is made from."""
+        return f"{self.text}-{fingerprint(self.facts)}"
 
     @property
     def title(self) -> str:
-        return f"extract {self.card.name}"
+        return f"extract {self.text}"
 
     def is_done(self, context: Context) -> bool:
         try:
@@ -42,34 +41,34 @@ class ExtractJob:
 
     def run(self, context: Context, report: Report) -> None:
         corpora = load_corpora(context.recipe)
-        sentences = labelled_text(corpora.teachers[self.card.name])
-        teacher = Teacher.load(context.run.model(self.teacher.model), corpora.labels, device=context.device)
+        sentences = labelled_text(corpora.texts[self.text])
         writer = KnowledgeWriter(context.run.knowledge(self.key), self.facts)
+        teachers = ensemble(self.labellers, sentences, context, corpora)
         while (start := writer.written) < len(sentences):
             part = sentences[start : start + SHARD_SENTENCES]
 
             def count(done: int, _: int, start: int = start) -> None:
                 report(start + done, len(sentences), "sentences")
 
-            found = teacher.knowledge(
-                [s.words for s in part], k=self.facts.k, temperature=self.facts.temperature, progress=count
-            )
+            found = teachers.knowledge(part, k=self.facts.k, temperature=self.facts.temperature, progress=count)
             writer.write_shard([(s.id, token_fingerprint(s.words), item) for s, item in zip(part, found, strict=True)])
         writer.finish()
 
 
-def labelled_text(corpus: TeacherCorpus) -> list[Sentence]:
-    """The sentences a teacher is asked about: gold first, then untagged."""
-    return corpus.gold + corpus.untagged
+def labelled_text(text: Text) -> list[Sentence]:
+    """The sentences that teachers are asked about: gold first, then untagged."""
+    return text.gold + text.untagged
 
 
-def extract_jobs(recipe: Recipe, corpora: Corpora, teachers: Iterable[TeachJob]) -> list[ExtractJob]:
-    """One job a teacher."""
+def extract_jobs(recipe: Recipe, corpora: Corpora, labellers: Mapping[str, Labeller]) -> list[ExtractJob]:
+    """One job a text."""
     jobs = []
-    for teacher in teachers:
-        sentences = labelled_text(corpora.teachers[teacher.card.name])
+    for name, text in corpora.texts.items():
+        sentences = labelled_text(text)
+        team = tuple(labellers[card] for card in text.teachers)
+        combined = [recipe.ensemble.combine, *([labeller.key, labeller.card.weight] for labeller in team)]
         facts = StoreFacts(
-            teacher=teacher.key,
+            teacher=team[0].key if len(team) == 1 else fingerprint(combined),
             corpus=corpus_fingerprint(sentences),
             labels=list(corpora.labels.tags),
             temperature=recipe.knowledge.temperature,
@@ -78,5 +77,5 @@ def extract_jobs(recipe: Recipe, corpora: Corpora, teachers: Iterable[TeachJob])
             dtype=recipe.knowledge.dtype,
             sentences=len(sentences),
         )
-        jobs.append(ExtractJob(teacher.card, teacher, facts))
+        jobs.append(ExtractJob(name, team, facts))
     return jobs

@@ -13,6 +13,7 @@ from structkd.stages.distill import DistillJob, distill_jobs
 from structkd.stages.evaluate import EvaluateJob, evaluate_jobs, write_scores
 from structkd.stages.extract import ExtractJob, extract_jobs
 from structkd.stages.jobs import Context, Display, JobRunner, Silence
+from structkd.stages.labelling import make_labellers
 from structkd.stages.teach import TeachJob, teach_jobs
 from structkd.storage import lock, write_atomic
 
@@ -38,9 +39,10 @@ def make_plan(recipe: Recipe) -> Plan:
     """
     corpora = load_corpora(recipe)
     teachers = teach_jobs(recipe, corpora)
-    stores = extract_jobs(recipe, corpora, teachers)
+    labellers = make_labellers(recipe, corpora, teachers)
+    stores = extract_jobs(recipe, corpora, labellers)
     students = distill_jobs(recipe, corpora, stores)
-    return Plan(corpora, teachers, stores, students, evaluate_jobs(recipe, corpora, teachers, students))
+    return Plan(corpora, teachers, stores, students, evaluate_jobs(recipe, corpora, labellers, students))
 
 
 def run(

@@ -10,16 +10,17 @@ from typing import Any
 
 import torch
 
-from structkd.corpus import Sentence, evenly_spaced
+from structkd.corpus import Sentence, evenly_spaced, token_fingerprint
 from structkd.evaluation import count, percentage
 from structkd.knowledge import KnowledgeStore
 from structkd.labels import LabelSet
 from structkd.objective import Annealing, Objective
 from structkd.recipe import EncoderSpec, Recipe, TeacherCard, TrainingSpec
-from structkd.stages.corpora import Corpora, corpus_fingerprint, load_corpora
+from structkd.stages.corpora import Corpora, TeacherCorpus, corpus_fingerprint, load_corpora
 from structkd.stages.jobs import Context, Report
 from structkd.storage import atomic_directory, fingerprint, is_sealed, seal, write_json
 from structkd.tagger import Tagger, create, predict
+from structkd.teacher import assign_folds
 from structkd.training import Example, Examples, TrainingSettings, train
 
 DEV_SENTENCES = 200  # of each language, for the learning curve
@@ -28,49 +29,69 @@ TEACHER_SEED = 0
 
 @dataclass(frozen=True)
 class TeachJob:
-    """Train one teacher on the gold sentences of its card."""
+    """Train one teacher on the gold sentences of its card; with a `fold`, on those of the other folds."""
 
     card: TeacherCard
     key: str
+    fold: int | None = None
 
     @property
     def model(self) -> str:
         """Its folder in the run directory."""
-        return f"teachers/{self.card.name}"
+        return f"teachers/{self.card.name}" if self.fold is None else f"folds/{self.card.name}/{self.fold}"
 
     @property
     def title(self) -> str:
-        return f"teach {self.card.name}"
+        return f"teach {self.card.name}" if self.fold is None else f"teach {self.card.name} without fold {self.fold}"
 
     def is_done(self, context: Context) -> bool:
         return is_sealed(context.run.model(self.model), key=self.key)
 
     def run(self, context: Context, report: Report) -> None:
-        corpora = load_corpora(context.recipe)
-        corpus = corpora.teachers[self.card.name]
+        corpus = load_corpora(context.recipe).teachers[self.card.name]
+        assert self.card.encoder is not None
+        assert self.card.training is not None
         train_tagger(
             context,
             self.model,
             self.key,
             report,
-            corpora=corpora,
+            labels=corpus.labels,
             encoder=self.card.encoder,
             head=self.card.head,
             settings=settings_of(self.card.training),
-            items=examples_of(corpus.gold, corpora.labels),
+            items=examples_of(_training_sentences(corpus, context.recipe, self.fold), corpus.labels),
             dev=corpus.dev,
             seed=TEACHER_SEED,
         )
 
 
 def teach_jobs(recipe: Recipe, corpora: Corpora) -> list[TeachJob]:
-    """One job a teacher card."""
+    """One job a teacher card that is trained here, and one more for each fold."""
     jobs = []
     for card in recipe.teachers:
+        if not card.is_trained:
+            continue
         made_from = card.model_dump(mode="json", include={"language", "encoder", "head", "training"})
-        gold = corpus_fingerprint(corpora.teachers[card.name].gold)
-        jobs.append(TeachJob(card, fingerprint("teacher", made_from, corpora.labels.to_dict(), gold, TEACHER_SEED)))
+        corpus = corpora.teachers[card.name]
+        for fold in (None, *range(recipe.folds or 0)):
+            gold = corpus_fingerprint(_training_sentences(corpus, recipe, fold))
+            key = fingerprint("teacher", made_from, corpus.labels.to_dict(), gold, TEACHER_SEED)
+            jobs.append(TeachJob(card, key, fold))
     return jobs
+
+
+def folds_of(corpus: TeacherCorpus, folds: int) -> dict[str, int]:
+    """Token fingerprint -> fold of the gold sentences of a teacher."""
+    return assign_folds(corpus.gold, folds)
+
+
+def _training_sentences(corpus: TeacherCorpus, recipe: Recipe, fold: int | None) -> list[Sentence]:
+    """All gold sentences, or those of the other folds."""
+    if fold is None or recipe.folds is None:
+        return corpus.gold
+    fold_of = folds_of(corpus, recipe.folds)
+    return [sentence for sentence in corpus.gold if fold_of[token_fingerprint(sentence.words)] != fold]
 
 
 def settings_of(training: TrainingSpec) -> TrainingSettings:
@@ -101,7 +122,7 @@ def train_tagger(
     key: str,
     report: Report,
     *,
-    corpora: Corpora,
+    labels: LabelSet,
     encoder: EncoderSpec,
     head: str,
     settings: TrainingSettings,
@@ -114,7 +135,6 @@ def train_tagger(
 ) -> None:
     """Train a tagger into `model` of the run directory, going on from its checkpoints if it was cut off."""
     torch.manual_seed(seed)
-    labels = corpora.labels
     tagger = create(encoder.model_dump(mode="json"), labels, head=head)
     tagger.to(context.device)
     checkpoints = context.run.checkpoints(key)

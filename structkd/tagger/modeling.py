@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForTokenClassification,
 from transformers.utils import ModelOutput
 
 from structkd.crf import CRF, LinearChainCRF
-from structkd.labels import LegalTransitions, legal_transitions
+from structkd.labels import LabelSet, LegalTransitions, legal_transitions
 from structkd.tagger.configuration import CRFTaggerConfig
 from structkd.tagger.pieces import PieceWords, words_of_pieces
 from structkd.tagger.pretrained import PretrainedEncoder
@@ -61,6 +61,11 @@ class CRFTagger(PreTrainedModel):
                 nn.init.zeros_(parameter)
                 parameter.requires_grad_(False)
         self.post_init()
+
+    @property
+    def label_set(self) -> LabelSet:
+        """The labels in the order of their ids."""
+        return self.config.label_set
 
     def _constraints(self) -> LegalTransitions | None:
         return legal_transitions(self.config.label_set) if self.config.constrained else None

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import AutoConfig, AutoTokenizer, PreTrainedTokenizerBase
 
 from structkd.crf import LinearChainCRF
 from structkd.errors import DataError
 from structkd.labels import LabelSet
+from structkd.storage import read_json
 from structkd.tagger.batching import Batcher, PretrainedBatcher, RecurrentBatcher
 from structkd.tagger.configuration import CRFTaggerConfig
 from structkd.tagger.modeling import CRFTagger
 from structkd.tagger.pretrained import PretrainedEncoder, check_model_name, load_backbone
+from structkd.tagger.token_classifier import TokenClassifier, label_set_of, load_token_classifier
+
+
+class WordTagger(Protocol):
+    """What can be asked about words: a tagger, or a token classifier of another maker."""
+
+    @property
+    def model(self) -> CRFTagger | TokenClassifier:
+        """Turns what the batcher makes into emissions, and these into a distribution."""
+
+    @property
+    def batcher(self) -> Batcher:
+        """Turns sentences into the arguments of the model."""
+
+    @property
+    def labels(self) -> LabelSet:
+        """The labels in the order of their ids."""
 
 
 class Tagger(NamedTuple):
@@ -29,7 +47,7 @@ class Tagger(NamedTuple):
     @property
     def labels(self) -> LabelSet:
         """The labels in the order of their ids."""
-        return self.model.config.label_set
+        return self.model.label_set
 
     def to(self, device: str) -> Tagger:
         """Move the model to a device, in place."""
@@ -41,6 +59,18 @@ class Tagger(NamedTuple):
         self.model.save_pretrained(directory)
         if self.tokenizer is not None:
             self.tokenizer.save_pretrained(directory)
+
+
+class ForeignTagger(NamedTuple):
+    """A token classifier of another maker and the batcher that feeds it."""
+
+    model: TokenClassifier
+    batcher: Batcher
+
+    @property
+    def labels(self) -> LabelSet:
+        """The labels in the order of their ids."""
+        return self.model.label_set
 
 
 def create(encoder: dict[str, Any], labels: LabelSet, *, head: str = "crf", constrained: bool = True) -> Tagger:
@@ -85,14 +115,57 @@ def load(directory: str | Path) -> Tagger:
     return Tagger(model, make_batcher(model.config, tokenizer), tokenizer)
 
 
+def load_any(directory: str | Path, *, scheme: str | None = None, device: str = "cpu") -> WordTagger:
+    """A tagger that `Tagger.save` wrote, or any other Hugging Face token classifier.
+
+    Args:
+        scheme: of the labels of a classifier whose prefixes do not tell (IOB1); see `label_set_of`.
+
+    Raises:
+        DataError: there is no such folder, or its weights are not complete.
+    """
+    path = _folder_of_model(directory)
+    if read_json(path / "config.json").get("model_type") == CRFTaggerConfig.model_type:
+        return load(path).to(device)
+    model = load_token_classifier(path, scheme)
+    nn.Module.to(model, device)
+    # Some tokenizers take words only where each may begin with a blank.
+    tokenizer = AutoTokenizer.from_pretrained(path, add_prefix_space=True)
+    limit = piece_limit(model.model.config.to_dict())
+    return ForeignTagger(model, PretrainedBatcher(tokenizer, limit))
+
+
+def read_labels(directory: str | Path, *, scheme: str | None = None) -> LabelSet:
+    """The labels of a folder that `load_any` can load, without loading the weights."""
+    path = _folder_of_model(directory)
+    config = AutoConfig.from_pretrained(path)
+    if isinstance(config, CRFTaggerConfig):
+        return config.label_set
+    return label_set_of(config.id2label, scheme, str(path))
+
+
+def _folder_of_model(directory: str | Path) -> Path:
+    path = Path(directory)
+    if not (path / "config.json").is_file():
+        raise DataError(
+            f"no tagger at {path}: expected a folder with config.json, weights and, for pieces, a tokenizer"
+        )
+    return path
+
+
 def make_batcher(config: CRFTaggerConfig, tokenizer: PreTrainedTokenizerBase | None) -> Batcher:
     """The batcher that fits an encoder."""
     if tokenizer is None:
         return RecurrentBatcher(config.encoder)
-    limit = config.encoder["config"].get("max_position_embeddings")
+    return PretrainedBatcher(tokenizer, piece_limit(config.encoder["config"]))
+
+
+def piece_limit(config: dict[str, Any]) -> int | None:
+    """The pieces that a transformer can read at a time; None where its configuration does not say."""
+    limit: int | None = config.get("max_position_embeddings")
     # RoBERTa counts positions from the padding id on, so two of its 514 cannot be used.
-    offset = 2 if "roberta" in config.encoder["config"]["model_type"] else 0
-    return PretrainedBatcher(tokenizer, limit - offset if limit else None)
+    offset = 2 if "roberta" in config["model_type"] else 0
+    return limit - offset if limit else None
 
 
 def length_batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int]]:
@@ -103,7 +176,7 @@ def length_batches(lengths: Sequence[int], batch_size: int) -> Iterator[list[int
 
 
 def distributions(
-    tagger: Tagger,
+    tagger: WordTagger,
     sentences: Sequence[Sequence[str]],
     *,
     batch_size: int = 64,

@@ -1,58 +1,199 @@
-"""A teacher: a trained tagger that answers for a student's label set."""
+"""A teacher: a trained tagger that answers in the labels of a student."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
+import torch
+from torch import Tensor
+
+from structkd.corpus import Sentence
+from structkd.crf import LinearChainCRF
 from structkd.errors import DataError
-from structkd.knowledge import Knowledge, extract
-from structkd.labels import LabelSet, legal_transitions
-from structkd.tagger import Tagger, distributions, load
+from structkd.knowledge import Knowledge, extract, merge_tags
+from structkd.labels import LabelMap, LabelSet
+from structkd.tagger import WordTagger, distributions, load_any
+
+Progress = Callable[[int, int], None]
+"""Called with the sentences that are done, and with their number."""
+
+
+class Chain(NamedTuple):
+    """The potentials of one sentence of n words over the student's C tags, in nats; -inf where forbidden."""
+
+    emissions: Tensor  # [n, C]
+    transitions: Tensor  # [C, C]
+    start_transitions: Tensor  # [C]
+    end_transitions: Tensor  # [C]
+
+
+class Source(Protocol):
+    """Whoever knows something about sentences: a teacher, several of them, or annotations of another maker."""
+
+    def knowledge(
+        self, sentences: Sequence[Sentence], *, k: int, temperature: float = 1.0, progress: Progress | None = None
+    ) -> list[Knowledge]:
+        """What is known about each sentence, in the student's tags."""
+
+    def chains(self, sentences: Sequence[Sentence]) -> list[Chain]:
+        """The potentials of each sentence, for a product.
+
+        Raises:
+            DataError: what is known is no chain over the student's tags.
+        """
 
 
 class Teacher:
-    """A tagger and the labels of the student that it teaches.
+    """A tagger and the map from its labels to the student's.
 
     Raises:
-        DataError: the tagger's labels are not the student's, in the same order; nothing is matched by index silently.
+        DataError: the map is not one from the tagger's labels.
     """
 
-    def __init__(self, tagger: Tagger, labels: LabelSet, *, name: str = "teacher") -> None:
-        if tagger.labels.tags != labels.tags:
+    def __init__(
+        self, tagger: WordTagger, label_map: LabelMap | LabelSet, *, name: str = "teacher", batch_size: int = 64
+    ) -> None:
+        if isinstance(label_map, LabelSet):
+            label_map = LabelMap.between(tagger.labels, label_map, who=name)
+        if label_map.source != tagger.labels:
             raise DataError(
-                f"{name} has the labels {', '.join(tagger.labels.tags)}; the student has {', '.join(labels.tags)}: "
-                "expected the same labels in the same order"
+                f"{name} has the labels {', '.join(tagger.labels.tags)} ({tagger.labels.scheme or 'no scheme'}); "
+                f"the label map is from {', '.join(label_map.source.tags)} ({label_map.source.scheme or 'no scheme'})"
             )
         self.tagger = tagger
-        self.legal = legal_transitions(labels)
+        self.label_map = label_map
+        self.name = name
+        self.batch_size = batch_size
 
     @classmethod
-    def load(cls, directory: Path, labels: LabelSet, *, device: str = "cpu") -> Teacher:
-        """A teacher from the folder of a tagger."""
-        tagger = load(directory)
-        tagger.to(device)
-        return cls(tagger, labels, name=str(directory))
+    def load(
+        cls,
+        directory: Path,
+        labels: LabelSet,
+        *,
+        names: Mapping[str, str | None] | None = None,
+        lacks: Sequence[str] = (),
+        scheme: str | None = None,
+        device: str = "cpu",
+    ) -> Teacher:
+        """A teacher from the folder of a tagger, or of any Hugging Face token classifier.
+
+        Args:
+            labels: of the student.
+            names, lacks: how its labels map to the student's, see `LabelMap.between`.
+            scheme: of a token classifier's labels where their prefixes do not tell.
+        """
+        tagger = load_any(directory, scheme=scheme, device=device)
+        label_map = LabelMap.between(tagger.labels, labels, names, lacks=lacks, who=str(directory))
+        return cls(tagger, label_map, name=str(directory))
 
     def knowledge(
-        self,
-        sentences: Sequence[Sequence[str]],
-        *,
-        k: int,
-        temperature: float = 1.0,
-        batch_size: int = 64,
-        progress: Callable[[int, int], None] | None = None,
+        self, sentences: Sequence[Sentence], *, k: int, temperature: float = 1.0, progress: Progress | None = None
     ) -> list[Knowledge]:
-        """What the teacher knows about each sentence, in their order.
+        """What the teacher knows about each sentence, in their order and in the student's tags.
 
         Args:
             k: length of the k-best lists.
             temperature: global temperature, in the potentials.
         """
         found: dict[int, Knowledge] = {}
-        for indices, distribution in distributions(self.tagger, sentences, batch_size=batch_size, progress=progress):
-            if self.legal is not None:
-                # What the student cannot express is forbidden before forward-backward, not renormalised after it.
-                distribution = distribution.condition(self.legal)
-            found.update(zip(indices, extract(distribution, k=k, temperature=temperature), strict=True))
+        for indices, chain in self._fine(sentences, progress):
+            found.update(zip(indices, knowledge_of(chain, self.label_map, k=k, temperature=temperature), strict=True))
         return [found[i] for i in range(len(sentences))]
+
+    def chains(self, sentences: Sequence[Sentence]) -> list[Chain]:
+        """The potentials of each sentence over the student's tags; a tag that the teacher lacks is forbidden.
+
+        Raises:
+            DataError: tags are merged, and potentials cannot be.
+        """
+        mapped = self.label_map
+        if mapped.joins_potentials:
+            raise DataError(
+                f"{self.name}: several of its tags become one of the student's, and potentials cannot be merged, only "
+                "expectations; expected ensemble: {combine: mixture}"
+            )
+        found: dict[int, Chain] = {}
+        for indices, chain in self._fine(sentences, None):
+            wide = spread_chain(chain, mapped)
+            for row, index in enumerate(indices):
+                length = len(sentences[index])
+                found[index] = Chain(wide.emissions[row, :length], *(part[row] for part in wide[1:]))
+        return [found[i] for i in range(len(sentences))]
+
+    def predict(self, sentences: Sequence[Sequence[str]]) -> list[list[str]]:
+        """The teacher's best tag sequence of each sentence that the student can express, in the student's tags."""
+        tags = self.label_map.target.tags
+        targets = self.label_map.target_ids
+        predicted: list[list[str]] = [[] for _ in sentences]
+        for indices, chain in self._distributions(sentences, None):
+            for index, path in zip(indices, chain.argmax.tags.tolist(), strict=True):
+                predicted[index] = [tags[targets[fine]] for fine in path[: len(sentences[index])]]
+        return predicted
+
+    def _fine(
+        self, sentences: Sequence[Sentence], progress: Progress | None
+    ) -> Iterator[tuple[list[int], LinearChainCRF]]:
+        return self._distributions([sentence.words for sentence in sentences], progress)
+
+    def _distributions(
+        self, sentences: Sequence[Sequence[str]], progress: Progress | None
+    ) -> Iterator[tuple[list[int], LinearChainCRF]]:
+        """Distributions over fine tags."""
+        for indices, chain in distributions(self.tagger, sentences, batch_size=self.batch_size, progress=progress):
+            yield indices, fine_chain(chain, self.label_map)
+
+
+def fine_chain(chain: LinearChainCRF, label_map: LabelMap) -> LinearChainCRF:
+    """A teacher's distribution over the fine tags of a label map.
+
+    The potentials are copied to the fine tags, and what either side forbids is forbidden before forward-backward, not
+    renormalised after it: the teacher's distribution given that the student can express the tagging.
+    """
+    if not label_map.is_identity:
+        ids = torch.tensor(label_map.source_ids, device=chain.emissions.device)
+        chain = LinearChainCRF(
+            chain.emissions.index_select(-1, ids),
+            chain.transitions.index_select(-1, ids).index_select(-2, ids),
+            chain.start_transitions.index_select(-1, ids),
+            chain.end_transitions.index_select(-1, ids),
+            chain.lengths,
+        )
+    return chain if label_map.legal is None else chain.condition(label_map.legal)
+
+
+def knowledge_of(chain: LinearChainCRF, label_map: LabelMap, *, k: int, temperature: float) -> list[Knowledge]:
+    """Everything that objectives need, in the student's tags, from distributions over the fine tags of a map."""
+    items = extract(chain, k=k, temperature=temperature)
+    targets, num_tags = label_map.target_ids, len(label_map.target)
+    if targets == list(range(num_tags)):
+        return items
+    return [merge_tags(item, targets, num_tags, entropy_is_known=not label_map.merges) for item in items]
+
+
+def spread_chain(chain: LinearChainCRF, label_map: LabelMap) -> Chain:
+    """Potentials of a batch in the columns of the tags that fine tags stand for, -inf in the other columns, on the CPU.
+
+    Args:
+        label_map: one that does not join potentials.
+
+    Returns:
+        emissions [B, T, C], transitions [B, C, C], start and end [B, C].
+    """
+    targets, num_tags = label_map.target_ids, len(label_map.target)
+    ids = torch.tensor(targets, device=chain.emissions.device)
+    batch, length, _ = chain.emissions.shape
+
+    def spread(values: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return values.new_full((*shape, num_tags), -torch.inf).index_copy(-1, ids, values.expand(*shape, len(targets)))
+
+    rows = spread(chain.transitions, (batch, len(targets)))
+    transitions = rows.new_full((batch, num_tags, num_tags), -torch.inf).index_copy(-2, ids, rows)
+    return Chain(
+        spread(chain.emissions, (batch, length)).cpu(),
+        transitions.cpu(),
+        spread(chain.start_transitions, (batch,)).cpu(),
+        spread(chain.end_transitions, (batch,)).cpu(),
+    )

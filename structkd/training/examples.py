@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -20,6 +21,7 @@ class Example(NamedTuple):
 
     tags: ids of the gold tags; None for a sentence without.
     knowledge: reads the teacher's knowledge when a batch needs it; None for a sentence without.
+    allowed: [n, C] bool, the possible tags of a sentence whose tags are known in part; then `tags` is None.
     """
 
     words: Sequence[str]
@@ -27,6 +29,7 @@ class Example(NamedTuple):
     language: str
     id: str
     knowledge: Callable[[], Knowledge] | None = None
+    allowed: np.ndarray | None = None
 
 
 class Examples(Dataset[Example]):
@@ -43,7 +46,10 @@ class Examples(Dataset[Example]):
 
 
 class Collator:
-    """Examples -> a batch: `inputs` of the model, `tags` [B, T], `knowledge` (as dict) and the ids of the sentences."""
+    """Examples -> a batch: `inputs` of the model, `tags` [B, T], `knowledge` (as dict) and the ids of the sentences.
+
+    `allowed` [B, T, C] is there where tags of at least one sentence are known in part; True for all others.
+    """
 
     def __init__(self, batcher: Batcher, num_tags: int, *, with_knowledge: bool) -> None:
         self.batcher = batcher
@@ -57,6 +63,12 @@ class Collator:
             "tags": padded_tags([example.tags for example in examples], inputs["mask"].shape[1]),
             "ids": [f"{example.language}:{example.id}" for example in examples],
         }
+        if any(example.allowed is not None for example in examples):
+            allowed = torch.ones(*inputs["mask"].shape, self.num_tags, dtype=torch.bool)
+            for row, example in enumerate(examples):
+                if example.allowed is not None:
+                    allowed[row, : len(example.allowed)] = torch.from_numpy(example.allowed)
+            batch["allowed"] = allowed
         if self.with_knowledge:
             items = [example.knowledge() if example.knowledge else None for example in examples]
             batch["knowledge"] = collate(items, inputs["mask"].shape[1], self.num_tags)._asdict()

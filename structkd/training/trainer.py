@@ -111,6 +111,9 @@ class TaggerTrainer(Trainer):
             gold_weight,
             temperature=self.temperature,
         )
+        if "allowed" in inputs:
+            # Tags known in part: the likelihood of all taggings that agree; 0 where nothing is said.
+            losses = losses - student.log_prob_partial(inputs["allowed"])
         total = losses.sum()
         if not torch.isfinite(total):
             bad = [name for name, value in zip(inputs["ids"], losses.tolist(), strict=True) if not abs(value) < 1e30]

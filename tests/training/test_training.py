@@ -3,16 +3,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from structkd.corpus import Sentence
 from structkd.errors import DataError
 from structkd.labels import LabelSet
 from structkd.objective import make_objective
 from structkd.storage import seal
 from structkd.tagger import Tagger, create
 from structkd.teacher import Teacher
-from structkd.training import Example, Examples, LengthBatches, TrainingSettings, newest_checkpoint, train
+from structkd.training import Collator, Example, Examples, LengthBatches, TrainingSettings, newest_checkpoint, train
 
 LABELS = LabelSet(["A", "B", "C"])
 ENCODER = {"type": "recurrent", "ngram_buckets": 97, "ngram_dim": 6, "hidden": 5, "dropout": 0.3}
@@ -102,7 +104,8 @@ def test_a_student_moves_towards_its_teacher(tmp_path: Path, objective: str) -> 
     teacher = tagger(seed=5)
     torch.nn.init.normal_(teacher.model.emission.weight, std=2.0)
     untagged = [item._replace(tags=None) for item in items()]
-    found = Teacher(teacher, LABELS).knowledge([item.words for item in untagged], k=3)
+    text = [Sentence(tuple(item.words), None, item.language, item.id) for item in untagged]
+    found = Teacher(teacher, LABELS).knowledge(text, k=3)
     asked = [item._replace(knowledge=lambda k=k: k) for item, k in zip(untagged, found, strict=True)]
 
     def distance(student: Tagger) -> float:
@@ -150,3 +153,24 @@ def test_balance_exponent_zero_draws_languages_equally_often() -> None:
     drawn = [languages[i] for batch in batches for i in batch]
     assert drawn.count("small") == 50
     assert len(drawn) == 100
+
+
+def test_tags_known_in_part_train_the_likelihood_of_all_taggings_that_agree(tmp_path: Path) -> None:
+    example = Example(["w1", "w2", "w3"], None, "xx", "1", allowed=np.array([[1, 0, 0], [1, 1, 1], [0, 1, 1]], bool))
+    full = Example(["w4", "w5"], [1, 2], "xx", "2")
+    model = tagger()
+    collator = Collator(model.batcher, 3, with_knowledge=False)
+    trained = tagger()
+    settings = replace(SETTINGS, epochs=40, learning_rate=0.1, checkpoint_steps=1000)
+    rows = train(trained, Examples([example, full]), settings, tmp_path, seed=1, device="cpu")
+    values = []
+    for asked in (model, trained):
+        asked.model.eval()
+        batch = collator([example, full])
+        student = asked.model.distribution(asked.model(**batch["inputs"]))
+        partial = student.log_prob_partial(batch["allowed"])
+        assert partial[1].item() == pytest.approx(0, abs=1e-6)
+        values.append(partial[0].item())
+    assert values[0] < -0.5
+    assert values[1] > -0.1
+    assert rows[-1]["loss"] >= 0
