@@ -177,7 +177,9 @@ class CRF(nn.Module):
         own = self._parameters
         start, end = own["start_transitions"], own["end_transitions"]
         transitions: Tensor | None = own["transitions"]
-        assert transitions is not None and start is not None and end is not None
+        assert transitions is not None
+        assert start is not None
+        assert end is not None
         if languages is not None:
             if self.language_transitions is None:
                 raise ValueError("languages were given, but this CRF was made with num_languages=0")

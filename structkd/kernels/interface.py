@@ -147,8 +147,8 @@ class Backend:
         value = torch.where(absent, -torch.inf, gold - log_z)
         live = (~absent).double()
         unary_counts, pair_counts = self.path_counts(tags[:, None], live[:, None], p)
-        marginals = unary_counts - marginals * live[:, None, None]
-        pairs = pair_counts - pairs * live.view(-1, *[1] * (pairs.dim() - 1))
+        marginals = unary_counts.addcmul_(marginals, live[:, None, None], value=-1)
+        pairs = pair_counts.addcmul_(pairs, live.view(-1, *[1] * (pairs.dim() - 1)), value=-1)
         dtype = p.emissions.dtype
         return Expectations(value.to(dtype), marginals.to(dtype), pairs.to(dtype))
 
@@ -158,7 +158,7 @@ class Backend:
 
     def path_scores(self, p: Potentials, tags: Tensor) -> Tensor:
         """Unnormalised scores [B, k] of paths [B, k, T]; -inf for a path of -1."""
-        return scores.path_scores(p, tags)
+        return scores.path_scores(p, tags).to(p.emissions.dtype)
 
     def path_counts(self, tags: Tensor, weights: Tensor, p: Potentials) -> tuple[Tensor, Tensor]:
         """Tag and pair counts of paths, weighted and summed over k: the adjoint of ``path_scores``."""
@@ -171,7 +171,7 @@ class Backend:
     def weigh(
         self, weights: Tensor | None, unary: Tensor, pairs: Tensor | None, p: Potentials
     ) -> tuple[Tensor | None, ...]:
-        """weights [B] times expectations, summed into the shapes of emissions, transitions, start and end; None is 1."""
+        """weights [B] (None is 1) times expectations, summed into the shapes of emissions, transitions, start, end."""
         return scores.weigh(weights, unary, pairs, p)
 
     def are_lengths(self, lengths: Tensor, length: int) -> bool:

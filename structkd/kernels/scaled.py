@@ -8,113 +8,148 @@ transitions, so a step is one batched matrix product for the two of them. Senten
 from __future__ import annotations
 
 import math
+import threading
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from structkd.kernels import scores
 from structkd.kernels.interface import Backend, Expectations, Pairs, Paths, Potentials
 from structkd.kernels.reference import Reference, list_viterbi
-from structkd.kernels.scores import within
 
 _REFERENCE = Reference()
 # A weight is lost below 1e-308. It does not matter as long as what it would be multiplied with, relative to the
 # total, stays below this bound: then the mass that is lost is below 1e-18.
 _LARGEST_FACTOR = 1e290
-# Rescale before the running products can have shrunk by exp(-_SAFE_NATS).
-_SAFE_NATS = 300.0
+# Memory of one call, used again by the next one: fresh pages can cost more than the arithmetic on them.
+_workspace = threading.local()
+_LARGEST_WORKSPACE = 8 << 20  # numbers that are kept between calls
+
+
+def _rows(device: torch.device, steps: int, batch: int, num_tags: int, keep: bool) -> list[Tensor]:
+    """Room for emissions, shares, beta, arriving, two spare ones [T, B, C], and weights, before, after [T, 2, B, C]."""
+    size = steps * batch * num_tags
+    flat: Tensor | None = None if keep else getattr(_workspace, "flat", None)
+    if flat is None or flat.numel() < 12 * size or flat.device != device:
+        flat = torch.empty(12 * size, dtype=torch.float64, device=device)
+        if not keep and flat.numel() <= _LARGEST_WORKSPACE:
+            _workspace.flat = flat
+    *single, a, b, c = flat[: 12 * size].split([size] * 6 + [2 * size] * 3)
+    return [x.view(steps, batch, num_tags) for x in single] + [x.view(steps, 2, batch, num_tags) for x in (a, b, c)]
 
 
 class _Sweep(NamedTuple):
-    """A forward-backward pass. Direction 1 is reversed: its step s is step n-1-s of the sentence."""
+    """A forward-backward pass, time first. Direction 1 is reversed: its step s is step n-1-s of the sentence."""
 
-    weights: Tensor  # [T, 2, B, C] exp(emissions - max) / scale
-    steps: Tensor  # [1 or T, G, C, C] exp(transitions - max), G = 2 if shared by the sentences, else 2 B
+    weights: Tensor  # [T, 2, B, C] exp(emissions) / (their sum, and the scale of the step)
+    steps: Tensor  # [1 or T, G, C, C] exp(transitions) / their mean, G = 2 if shared by the sentences, else 2 B
     before: Tensor  # [T, 2, B, C] products before the step's own emission: beta in direction 1
     after: Tensor  # [T, 2, B, C] before * weights: alpha in direction 0
-    mirror: Tensor  # [B, T] n-1-t inside the sentence, t beyond it
-    total: Tensor  # [B, T] sum_c alpha_t beta_t, in the scale of each step
+    reversal: Tensor  # [T * B] rows of direction 1, in the order of the sentence
+    mirror: Tensor  # [T, B] n-1-t inside the sentence, t beyond it
+    inside: Tensor  # [T, B, 1]
+    beta: Tensor  # [T, B, C]
+    arriving: Tensor  # [T, B, C] beta with the step's own weight
+    spare: tuple[Tensor, Tensor]  # room for two more
+    total: Tensor  # [T, B, 1] sum_c alpha_t beta_t, in the scale of each step; inf beyond the length
     log_partition: Tensor  # [B]
     broken: Tensor | None  # rows to be computed again in log space
 
+    @property
+    def alpha(self) -> Tensor:
+        """[T, B, C]"""
+        return self.after[:, 0]
 
-def _flip(x: Tensor, mirror: Tensor) -> Tensor:
-    """x [T, B, C] with every sentence reversed in its own length."""
-    return x.gather(0, mirror.t()[..., None].expand_as(x))
-
-
-def _own(sweep: _Sweep, which: Tensor, reverse: bool) -> Tensor:
-    """One direction of [T, 2, B, C] in the order of the sentence, as [B, T, C]."""
-    x = _flip(which[:, 1], sweep.mirror) if reverse else which[:, 0]
-    return x.transpose(0, 1)
-
-
-def _peak(x: Tensor, dims: tuple[int, ...]) -> Tensor:
-    """Maximum over some axes, kept; 0 where all is -inf."""
-    peak = x.amax(dims, keepdim=True)
-    return torch.where(torch.isneginf(peak), 0, peak)
+    @property
+    def matrix(self) -> Tensor:
+        """steps [1 or B, C, C] where they do not depend on the position."""
+        return self.steps[0, : self.steps.shape[1] // 2]
 
 
-def _interval(emissions: Tensor, transitions: Tensor) -> int:
-    """After how many steps to rescale: a step shrinks by at most the spread of the scores and grows by at most C."""
-    spread = -(emissions.amin() + transitions.amin()) if transitions.numel() else -emissions.amin()
-    nats = float(spread) + math.log(emissions.shape[-1]) + 1.0
-    return int(_SAFE_NATS // nats) if nats < _SAFE_NATS else 1
-
-
-def _sweep(p: Potentials) -> _Sweep:
+def _sweep(p: Potentials, *, keep: bool = False) -> _Sweep:
+    """Forward-backward; the result lasts until the next one of this thread, or as long as it is referred to (keep)."""
     batch, length, num_tags = p.emissions.shape
-    inside = within(p.lengths, length)
-    time = torch.arange(length, device=inside.device)
-    mirror = torch.where(inside, p.lengths[:, None] - 1 - time, time)
-
-    emissions = torch.where(inside[..., None], p.emissions.double(), 0)
-    shift = _peak(emissions, (2,))  # [B, T, 1]
-    emissions = emissions - shift
+    device = p.emissions.device
+    room = _rows(device, length, batch, num_tags, keep)
+    emissions, shares, beta, arriving, *spare, weights, before, after = room
+    last = p.lengths - 1
+    time, sentence = torch.arange(length, device=device)[:, None], torch.arange(batch, device=device)
+    inside = time <= last
+    mirror = torch.where(inside, last - time, time)
+    # Beyond its end a sentence repeats steps that it has: what comes of them is never used, but it is a number.
+    rows = torch.stack((torch.minimum(time, last), mirror.clamp(max=last)), 1) + sentence * length
+    emissions = emissions.view(batch, length, num_tags).copy_(p.emissions)
+    shares = torch.softmax(emissions, -1, out=shares.view(batch, length, num_tags))
+    torch.index_select(shares.view(-1, num_tags), 0, rows.flatten(), out=weights.view(-1, num_tags))
     transitions = p.transitions.double()
     if p.by_position:
-        transitions = torch.where(inside[:, 1:, None, None], transitions, 0)
-    lift = _peak(transitions, (-2, -1)) if transitions.numel() else transitions.new_zeros(*transitions.shape[:-2], 1, 1)
-    transitions = transitions - lift
-    interval = _interval(emissions, transitions)
-    start, end = p.start.double(), p.end.double()
-    begin, finish = _peak(start, (-1,)), _peak(end, (-1,))
+        transitions = torch.where(inside.t()[:, 1:, None, None], transitions, 0)
+    lift = transitions.flatten(-2).logsumexp(-1) - 2 * math.log(num_tags)
+    steps = _directions((transitions - lift[..., None, None]).exp_(), mirror.t(), p.transitions.dim())
+    before[0, 0], before[0, 1] = p.start.double().exp(), p.end.double().exp()
+    reversal = ((mirror * 2 + 1) * batch + sentence).flatten()
 
-    forward = emissions.exp().transpose(0, 1)
-    weights = torch.stack((forward, _flip(forward, mirror)), 1)  # [T, 2, B, C]
-    before, after = torch.empty_like(weights), torch.empty_like(weights)
-    before[0, 0], before[0, 1] = (start - begin).exp(), (end - finish).exp()
-    torch.mul(before[0], weights[0], out=after[0])
-    steps = _directions(transitions.exp(), mirror, p.transitions.dim())
+    # Weights and matrices are normalised, so products drift slowly and seldom leave the range of float64.
+    scale_logs = None
+    _recur(weights, steps, before, after, None)
+    total, broken = _totals(before, after, reversal, inside, beta, spare[0])
+    if broken is not None:
+        scales = weights.new_ones(length, 2, batch, 1)
+        _recur(weights, steps, before, after, scales)
+        total, broken = _totals(before, after, reversal, inside, beta, spare[0])
+        weights = weights.div_(scales)
+        scale_logs = torch.where(inside, scales[:, 0, :, 0].log(), 0).sum(0)
+    taken = emissions.amax(-1) - shares.amax(-1).log()  # log-sum-exp, without another exp
+    shifts = torch.where(inside, taken.t(), 0).sum(0)
+    log_z = total[last, sentence, 0].log() + shifts + (lift.sum(1) if p.by_position else lift * last)
+    if scale_logs is not None:
+        log_z = log_z + scale_logs
+    _ordered(after, reversal, arriving)
+    rest = (beta, arriving, (spare[0], spare[1]), total, log_z, broken)
+    return _Sweep(weights, steps, before, after, reversal, mirror, inside[..., None], *rest)
+
+
+def _recur(weights: Tensor, steps: Tensor, before: Tensor, after: Tensor, scales: Tensor | None) -> None:
+    """Fill before and after [T, 2, B, C], rescaled at every step if scales [T, 2, B, 1] are there to be filled too."""
+    length, _, batch, num_tags = weights.shape
     groups = steps.shape[1]
-    rows = (groups, 2 * batch // groups, num_tags)
-    scales = after.new_ones(length, 2, batch, 1)
+    rows = (length, groups, 2 * batch // groups, num_tags)
+    torch.mul(before[0], weights[0], out=after[0])
+    # All views at once: taking them one by one would cost as much as the arithmetic.
+    matrices = steps.unbind(0) if len(steps) > 1 else steps.unbind(0) * length
+    products, states, factors = before.view(rows).unbind(0), after.view(rows).unbind(0), weights.view(rows).unbind(0)
     for s in range(1, length):
-        step = steps[s if len(steps) > 1 else 0]
-        torch.bmm(after[s - 1].view(rows), step, out=before[s].view(rows))
-        torch.mul(before[s], weights[s], out=after[s])
-        if s % interval == 0:
+        torch.bmm(states[s - 1], matrices[s], out=products[s])
+        torch.mul(products[s], factors[s], out=states[s])
+        if scales is not None:
             torch.sum(after[s], -1, keepdim=True, out=scales[s])
             after[s].div_(scales[s])
-    if interval < length:
-        weights = weights / scales
 
-    alpha = after[:, 0].transpose(0, 1)
-    beta = _flip(before[:, 1], mirror).transpose(0, 1)
-    total = (alpha * beta).sum(-1)  # [B, T]
-    last = (p.lengths - 1)[:, None]
-    lifts = lift[..., 0, 0].sum(1) if p.by_position else lift[..., 0, 0] * last[:, 0]
-    log_scale = torch.where(inside, scales[:, 0, :, 0].log().t(), 0).sum(1)
-    log_z = total.gather(1, last)[:, 0].log() + log_scale + shift.sum((1, 2)) + lifts + begin[..., 0] + finish[..., 0]
-    largest = torch.maximum(alpha.amax(-1), beta.amax(-1))
-    fine = ((total * _LARGEST_FACTOR >= largest) & (total > 0) & torch.isfinite(largest)) | ~inside
-    rows_fine = fine.all(1)
-    broken = None if bool(rows_fine.all()) else (~rows_fine).nonzero()[:, 0]
-    return _Sweep(weights, steps, before, after, mirror, total, log_z, broken)
+
+def _totals(
+    before: Tensor, after: Tensor, reversal: Tensor, inside: Tensor, beta: Tensor, spare: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """sum_c alpha beta, filling beta; and in which sentences underflow may have cost something, or no path is legal."""
+    alpha = after[:, 0]
+    _ordered(before, reversal, beta)
+    total = torch.mul(alpha, beta, out=spare).sum(-1, keepdim=True).masked_fill_(~inside[..., None], torch.inf)
+    if bool(total.amin() * _LARGEST_FACTOR >= torch.maximum(after.amax(), before.amax())) and bool(total.amin() > 0):
+        return total, None
+    largest = torch.maximum(alpha.amax(-1, keepdim=True), beta.amax(-1, keepdim=True))
+    fine = (total > 0) & (total * _LARGEST_FACTOR >= largest) & torch.isfinite(largest) | ~inside[..., None]
+    return total, (~fine.all(0)[:, 0]).nonzero()[:, 0]
+
+
+def _ordered(x: Tensor, reversal: Tensor, out: Tensor) -> Tensor:
+    """Direction 1 of [T, 2, B, C] in the order of the sentence [T, B, C]."""
+    num_tags = x.shape[-1]
+    torch.index_select(x.view(-1, num_tags), 0, reversal, out=out.view(-1, num_tags))
+    return out
 
 
 def _directions(matrix: Tensor, mirror: Tensor, rank: int) -> Tensor:
-    """[1 or T, G, C, C]: the matrices of both directions; element s leads to step s."""
+    """[1 or T, G, C, C]: the matrices of both directions; element s leads to step s. mirror is [B, T]."""
     if rank == 2:
         return torch.stack((matrix, matrix.t()))[None]
     if rank == 3:
@@ -125,19 +160,36 @@ def _directions(matrix: Tensor, mirror: Tensor, rank: int) -> Tensor:
     return torch.cat((both[:, :1], both), 1).transpose(0, 1) if matrix.shape[1] else both.transpose(0, 1)
 
 
-def _forward_matrix(sweep: _Sweep) -> Tensor:
-    """exp(transitions - max) [1 or B, C, C] where it does not depend on the position."""
-    return sweep.steps[0, : sweep.steps.shape[1] // 2]
-
-
 def _pairs(p: Potentials, sweep: _Sweep, left: Tensor, right: Tensor, edges: bool) -> Tensor:
-    """sum_t left_t[i] M_t[i, j] right_t+1[j] for [B, T, C] vectors, or its terms [B, T-1, C, C]; left is masked."""
-    if edges or p.by_position:
-        outer = left[:, :-1, :, None] * right[:, 1:, None, :]
-        if p.by_position:
-            return outer * sweep.steps[1:, : len(left)].transpose(0, 1)
-        return outer * _forward_matrix(sweep)[:, None]
-    return torch.bmm(left[:, :-1].transpose(1, 2), right[:, 1:]) * _forward_matrix(sweep)
+    """sum_t left_t[i] M_t[i, j] right_t+1[j] for [T, B, C] vectors, or its terms [B, T-1, C, C]."""
+    left = torch.where(sweep.inside[1:], left[:-1], 0).transpose(0, 1)
+    right = right[1:].transpose(0, 1)
+    if not (edges or p.by_position):
+        return torch.bmm(left.transpose(1, 2), right).mul_(sweep.matrix)
+    outer = left[..., :, None] * right[..., None, :]
+    return outer * (sweep.steps[1:, : len(left)].transpose(0, 1) if p.by_position else sweep.matrix[:, None])
+
+
+def _batch_first(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """[T, B, C] as [B, T, C] of the caller's dtype."""
+    return x.transpose(0, 1).to(dtype, memory_format=torch.contiguous_format, copy=True)
+
+
+def _expect(p: Potentials, sweep: _Sweep, pairs: Pairs, sign: float = 1.0) -> tuple[Tensor, Tensor, Tensor | None]:
+    """log Z in float64, and the expectations in the caller's dtype, times a sign."""
+    dtype = p.emissions.dtype
+    left = torch.div(sweep.alpha, sign * sweep.total, out=sweep.spare[0])
+    marginals = _batch_first(torch.mul(left, sweep.beta, out=sweep.spare[1]), dtype)
+    log_z, found = sweep.log_partition, None
+    if pairs != "none":
+        found = _pairs(p, sweep, left, sweep.arriving, pairs == "edges").to(dtype)
+    if sweep.broken is not None:
+        exact = _REFERENCE.expectations(p.rows(sweep.broken).double(), pairs)
+        log_z[sweep.broken] = exact.value
+        marginals[sweep.broken] = sign * exact.marginals.to(dtype)
+        if found is not None and exact.pairs is not None:
+            found[sweep.broken] = sign * exact.pairs.to(dtype)
+    return log_z, marginals, found
 
 
 class Scaled(Backend):
@@ -145,77 +197,62 @@ class Scaled(Backend):
 
     name = "torch"
 
+    @torch.no_grad()
     def expectations(self, p: Potentials, pairs: Pairs, *, keep: bool = False) -> Expectations:
-        sweep = _sweep(p)
-        inside = within(p.lengths, p.emissions.shape[1])[..., None]
-        alpha, beta = _own(sweep, sweep.after, False), _own(sweep, sweep.before, True)
-        arriving = _own(sweep, sweep.after, True)
-        left = torch.where(inside, alpha / sweep.total[..., None], 0)
-        marginals = left * beta
-        followed = torch.nn.functional.pad(inside[:, 1:], (0, 0, 0, 1))
-        dtype = p.emissions.dtype
-        found = [sweep.log_partition.to(dtype), marginals.to(dtype)]
-        if pairs != "none":
-            found.append(_pairs(p, sweep, torch.where(followed, left, 0), arriving, pairs == "edges").to(dtype))
-        if sweep.broken is not None:
-            exact = _REFERENCE.expectations(p.rows(sweep.broken), pairs)
-            for mine, theirs in zip(found, exact, strict=False):
-                mine[sweep.broken] = theirs
-        return Expectations(found[0], found[1], found[2] if len(found) > 2 else None, sweep if keep else None)
+        sweep = _sweep(p, keep=keep)
+        log_z, marginals, found = _expect(p, sweep, pairs)
+        return Expectations(log_z.to(p.emissions.dtype), marginals, found, sweep if keep else None)
 
+    @torch.no_grad()
+    def log_likelihood(self, p: Potentials, tags: Tensor) -> Expectations:
+        paths = tags[:, None]
+        self.check_tags(p, paths)
+        log_z, unary, pairs = _expect(p, _sweep(p), "counts", sign=-1.0)
+        assert pairs is not None
+        absent = torch.isneginf(log_z) | (tags[:, 0] < 0)
+        if bool(absent.any()):
+            unary[absent], pairs[absent] = 0, 0
+        scores.add_path_counts(paths, (~absent).to(unary.dtype)[:, None], p, unary, pairs)
+        value = torch.where(absent, -torch.inf, scores.path_scores(p, paths)[:, 0] - log_z)
+        return Expectations(value.to(p.emissions.dtype), unary, pairs)
+
+    @torch.no_grad()
     def directional(
         self, p: Potentials, unary: Tensor | None, pairs: Tensor | None, state: Any = None
     ) -> tuple[Tensor, Tensor]:
         """Dual numbers: alpha and beta are carried along with their derivatives, both directions in one loop."""
         sweep: _Sweep = _sweep(p) if state is None else state
-        batch, length, num_tags = p.emissions.shape
-        inside = within(p.lengths, length)[..., None]
-        total = sweep.total[..., None]
-        alpha, beta = _own(sweep, sweep.after, False), _own(sweep, sweep.before, True)
-        arriving = _own(sweep, sweep.after, True)
-        followed = torch.nn.functional.pad(inside[:, 1:], (0, 0, 0, 1))
-        left = torch.where(followed, alpha / total, 0)
-        marginals = torch.where(inside, alpha / total, 0) * beta
+        inside, beta, arriving = sweep.inside, sweep.beta, sweep.arriving
+        left = sweep.alpha / sweep.total
 
         # The direction, centred step by step by its own expectation: a constant changes no derivative, and the
         # running sums stay small.
-        u = torch.zeros_like(marginals) if unary is None else torch.where(inside, unary.double(), 0)
-        u = u - (marginals * u).sum(-1, keepdim=True)
-        rows = (sweep.steps.shape[1], 2 * batch // sweep.steps.shape[1], num_tags)
+        u = torch.zeros_like(beta) if unary is None else torch.where(inside, unary.transpose(0, 1).double(), 0)
+        u -= (left * beta * u).sum(-1, keepdim=True)
         by_edge = pairs is not None and pairs.dim() == 4
         pulled = v = None
-        if pairs is not None and length > 1:
-            v = torch.where(inside[:, 1:, :, None], pairs.double(), 0) if by_edge else pairs.double()
-            steps = sweep.steps if rows[0] == 2 * batch else sweep.steps.repeat_interleave(batch, 1)
-            pulling = _directions(v, sweep.mirror, v.dim()) * steps
-            moved = sweep.after[:-1].reshape(length - 1, 2 * batch, 1, num_tags)
-            pulled = (moved @ pulling[-(length - 1) :]).view(length - 1, 2, batch, num_tags)
-            here = pulled[:, 0].transpose(0, 1)  # [B, T-1, C]
-            mean = (here * arriving[:, 1:]).sum(-1, keepdim=True) / total[:, :-1]
-            u[:, 1:] -= torch.where(inside[:, 1:], mean, 0)
-        both = u.transpose(0, 1)
-        dual = torch.stack((both, _flip(both, sweep.mirror)), 1) * sweep.after  # its own step's share
+        if pairs is not None and len(u) > 1:
+            v = torch.where(inside.transpose(0, 1)[:, 1:, :, None], pairs.double(), 0) if by_edge else pairs.double()
+            pulled = _pull(sweep, v)
+            mean = (pulled[:, 0] * arriving[1:]).sum(-1, keepdim=True) / sweep.total[:-1]
+            u[1:] -= torch.where(inside[1:], mean, 0)
+        dual = torch.stack((u, u.gather(0, sweep.mirror[..., None].expand_as(u))), 1) * sweep.after
         if pulled is not None:
             dual[1:] += sweep.weights[1:] * pulled
-        before = torch.zeros_like(dual)
-        for s in range(1, length):
-            step = sweep.steps[s if len(sweep.steps) > 1 else 0]
-            torch.bmm(dual[s - 1].view(rows), step, out=before[s].view(rows))
-            dual[s].addcmul_(before[s], sweep.weights[s])
+        before = _recur_dual(dual, sweep)
         if pulled is not None:
             before[1:] += pulled
 
-        d_alpha, d_beta = _own(sweep, dual, False), _own(sweep, before, True)
-        d_arriving = _own(sweep, dual, True)
-        d_marginals = torch.where(inside, (d_alpha * beta + alpha * d_beta) / total, 0)
-        d_left = torch.where(followed, d_alpha / total, 0)
+        dtype = p.emissions.dtype
+        d_left, d_arriving = dual[:, 0] / sweep.total, _ordered(dual, sweep.reversal, torch.empty_like(beta))
+        d_beta = _ordered(before, sweep.reversal, torch.empty_like(beta))
+        d_marginals = _batch_first(d_left * beta + left * d_beta, dtype)
         d_pairs = _pairs(p, sweep, d_left, arriving, by_edge) + _pairs(p, sweep, left, d_arriving, by_edge)
         if v is not None:
             d_pairs = d_pairs + v * _pairs(p, sweep, left, arriving, by_edge)
         if by_edge and not p.by_position:
             d_pairs = d_pairs.sum(1)
-        dtype = p.emissions.dtype
-        d_marginals, d_pairs = d_marginals.to(dtype), d_pairs.to(dtype)
+        d_pairs = d_pairs.to(dtype)
         if sweep.broken is not None:
             some = [None if x is None else x[sweep.broken] for x in (unary, pairs)]
             exact = _REFERENCE.directional(p.rows(sweep.broken), some[0], some[1])
@@ -228,3 +265,27 @@ class Scaled(Backend):
 
     def sample(self, p: Potentials, uniforms: Tensor) -> Tensor:
         return _REFERENCE.sample(p, uniforms)
+
+
+def _pull(sweep: _Sweep, v: Tensor) -> Tensor:
+    """Where a direction of the transitions, in float64, enters the two recursions: after_s-1 (M * v) [T-1, 2, B, C]."""
+    length, _, batch, num_tags = sweep.after.shape
+    steps = sweep.steps if sweep.steps.shape[1] == 2 * batch else sweep.steps.repeat_interleave(batch, 1)
+    pulling = _directions(v, sweep.mirror.t(), v.dim()) * steps
+    moved = sweep.after[:-1].reshape(length - 1, 2 * batch, 1, num_tags)
+    return (moved @ pulling[-(length - 1) :]).view(length - 1, 2, batch, num_tags)
+
+
+def _recur_dual(dual: Tensor, sweep: _Sweep) -> Tensor:
+    """Carry dual [T, 2, B, C] along in place; returns the products before each step's own weight."""
+    length, _, batch, num_tags = dual.shape
+    steps = sweep.steps
+    rows = (length, steps.shape[1], 2 * batch // steps.shape[1], num_tags)
+    before = torch.zeros_like(dual)
+    matrices = steps.unbind(0) if len(steps) > 1 else steps.unbind(0) * length
+    products, states = before.view(rows).unbind(0), dual.view(rows).unbind(0)
+    factors = sweep.weights.view(rows).unbind(0)
+    for s in range(1, length):
+        torch.bmm(states[s - 1], matrices[s], out=products[s])
+        states[s].addcmul_(products[s], factors[s])
+    return before

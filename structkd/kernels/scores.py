@@ -47,11 +47,11 @@ def _index(p: Potentials, tags: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def path_scores(p: Potentials, tags: Tensor) -> Tensor:
-    """Unnormalised scores [B, k] of paths [B, k, T]; -inf for a path of -1."""
+    """Unnormalised scores [B, k] of paths [B, k, T], summed in float64; -inf for a path of -1."""
     num_tags = p.emissions.shape[2]
     safe, steps, pairs, last = _index(p, tags)
     unary = p.emissions.gather(2, safe.transpose(1, 2)).transpose(1, 2)
-    score = torch.where(steps, unary, 0).sum(-1)
+    score = torch.where(steps, unary, 0).sum(-1, dtype=torch.float64)
     flat = safe[..., :-1] * num_tags + safe[..., 1:]  # [B, k, T-1]
     if p.by_position:
         binary = p.transitions.flatten(2).gather(2, flat.transpose(1, 2)).transpose(1, 2)
@@ -59,7 +59,7 @@ def path_scores(p: Potentials, tags: Tensor) -> Tensor:
         binary = p.transitions.flatten(1).gather(1, flat.flatten(1)).view_as(flat)
     else:
         binary = p.transitions.reshape(-1)[flat]
-    score = score + torch.where(pairs, binary, 0).sum(-1)
+    score = score + torch.where(pairs, binary, 0).sum(-1, dtype=torch.float64)
     first = safe[..., 0]
     score = score + (p.start[first] if p.start.dim() == 1 else p.start.gather(1, first))
     score = score + (p.end[last] if p.end.dim() == 1 else p.end.gather(1, last))
@@ -69,17 +69,23 @@ def path_scores(p: Potentials, tags: Tensor) -> Tensor:
 def path_counts(tags: Tensor, weights: Tensor, p: Potentials) -> tuple[Tensor, Tensor]:
     """Tag counts [B, T, C] and pair counts ([B, C, C], or by position) of paths [B, k, T], weighted [B, k]."""
     batch, length, num_tags = p.emissions.shape
-    safe, steps, pairs, _ = _index(p, tags)
-    w = torch.where(steps, weights[..., None], 0)
-    unary = w.new_zeros(batch, length, num_tags).scatter_add(2, safe.transpose(1, 2), w.transpose(1, 2))
+    unary = weights.new_zeros(batch, length, num_tags)
+    pairs = weights.new_zeros(batch, *([length - 1] if p.by_position else []), num_tags, num_tags)
+    add_path_counts(tags, weights, p, unary, pairs)
+    return unary, pairs
+
+
+def add_path_counts(tags: Tensor, weights: Tensor, p: Potentials, unary: Tensor, pairs: Tensor) -> None:
+    """Add the weighted counts of paths to contiguous tensors of their shape."""
+    num_tags = p.emissions.shape[2]
+    safe, steps, followed, _ = _index(p, tags)
+    unary.scatter_add_(2, safe.transpose(1, 2), torch.where(steps, weights[..., None], 0).transpose(1, 2))
     flat = safe[..., :-1] * num_tags + safe[..., 1:]
-    w = torch.where(pairs, weights[..., None], 0)
+    mass = torch.where(followed, weights[..., None], 0)
     if p.by_position:
-        empty = w.new_zeros(batch, length - 1, num_tags**2)
-        binary = empty.scatter_add(2, flat.transpose(1, 2), w.transpose(1, 2))
-        return unary, binary.view(batch, length - 1, num_tags, num_tags)
-    binary = w.new_zeros(batch, num_tags**2).scatter_add(1, flat.flatten(1), w.flatten(1))
-    return unary, binary.view(batch, num_tags, num_tags)
+        pairs.flatten(2).scatter_add_(2, flat.transpose(1, 2), mass.transpose(1, 2))
+    else:
+        pairs.view(len(pairs), -1).scatter_add_(1, flat.flatten(1), mass.flatten(1))
 
 
 def ends(unary: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,10 @@ from structkd.kernels.scaled import Scaled
 _MOST_TAGS = 128
 # A few programs for each multiprocessor, when steps are shared out.
 _PROGRAMS = 528
-_WARPS = {16: 1, 32: 4, 64: 8, 128: 16}
+# Warps of a program, by the padded number of tags.
+WARPS = {16: 1, 32: 4, 64: 8, 128: 16}
+# Multiply and add in one instruction, whatever the default of this version of Triton.
+_FUSED = {"enable_fp_fusion": True}
 
 
 def _interpreted() -> bool:
@@ -48,7 +51,7 @@ class _Chain:
         self.end_b = tags if p.end.dim() == 2 else 0
         padded = max(16, 1 << (tags - 1).bit_length())
         self.sizes = {"C": tags, "P": padded}
-        self.warps = {"num_warps": _WARPS[padded]}
+        self.options = {"num_warps": WARPS[padded], **_FUSED}
         self.tensors = self.e, self.a, self.start, self.end
         self.span = max(4, -(-batch * length // _PROGRAMS))
         self.chunks = -(-length // self.span)
@@ -160,10 +163,10 @@ class Triton(Backend):
                 **c.sizes,
                 LOG=False,
                 **kind,
-                **c.warps,
+                **c.options,
             )
-            expect[(batch, c.chunks)](*chain, *results, *shares, v_b, v_t, **c.sizes, **kind, **goal, **c.warps)
-            repair[(batch,)](*chain, *results, *shares, *directions, **c.sizes, **kind, **goal, **c.warps)
+            expect[(batch, c.chunks)](*chain, *results, *shares, v_b, v_t, **c.sizes, **kind, **goal, **c.options)
+            repair[(batch,)](*chain, *results, *shares, *directions, **c.sizes, **kind, **goal, **c.options)
         if wanted == "none":
             return value, found, None, bad
         return value, found, counts if edges else counts.sum(1).to(e.dtype), bad
@@ -183,14 +186,14 @@ class Triton(Backend):
         with _guard(device):
             viterbi[(batch,)](
                 *c.tensors, c.lengths, onward, pointers, tags, found, length, c.a_b, c.a_t, c.start_b, c.end_b,
-                k * length, k, 1, **c.sizes, VARY=p.by_position, KEEP=k > 1, **c.warps,
+                k * length, k, 1, **c.sizes, VARY=p.by_position, KEEP=k > 1, **c.options,
             )  # fmt: skip
             if k > 1:
                 offers = c.workspace(batch, k, length)
                 choices = torch.empty((batch, k, length), dtype=torch.int32, device=device)
                 deviate[(batch,)](
                     c.e, c.a, c.start, c.lengths, onward, pointers, tags, found, offers, choices, length, k,
-                    c.a_b, c.a_t, c.start_b, **c.sizes, STEPS=1024 // c.sizes["P"],
+                    c.a_b, c.a_t, c.start_b, **c.sizes, STEPS=1024 // c.sizes["P"], **_FUSED,
                 )  # fmt: skip
         return Paths(tags, found.to(c.e.dtype))
 
@@ -209,11 +212,11 @@ class Triton(Backend):
         with _guard(c.e.device):
             sweep[(batch, 1)](
                 *c.tensors, c.e, c.a, c.lengths, state, state, tags, *c.shape, 0, *strides, 0, 0, 0, 0, 1, **c.sizes,
-                LOG=True, VARY=p.by_position, DUAL=False, PAIRS=False, **c.warps,
+                LOG=True, VARY=p.by_position, DUAL=False, PAIRS=False, **c.options,
             )  # fmt: skip
             draw[(batch, -(-uniforms.shape[1] // 16))](
                 c.a, c.start, c.lengths, state[2], uniforms, tags, length, uniforms.shape[1], c.a_b, c.a_t, c.start_b,
-                **c.sizes, DRAWS=16,
+                **c.sizes, DRAWS=16, **_FUSED,
             )  # fmt: skip
         return tags
 
@@ -231,6 +234,6 @@ class Triton(Backend):
         with _guard(c.e.device):
             count[(batch, c.chunks)](
                 tags.long().contiguous(), weights.contiguous(), c.lengths, unary, pairs, length, tags.shape[1],
-                c.span, c.chunks, **c.sizes, EDGES=p.by_position, **c.warps,
+                c.span, c.chunks, **c.sizes, EDGES=p.by_position, **c.options,
             )  # fmt: skip
         return unary, pairs if p.by_position else pairs.sum(1).to(weights.dtype)

@@ -43,7 +43,9 @@ class RecurrentEncoder(nn.Module):
         if self.training and self.ngram_dropout:
             kept = (torch.rand(len(ngram_ids), device=ngram_ids.device) >= self.ngram_dropout).float()
             kept = kept / (1 - self.ngram_dropout)
-        parts = [self.ngrams(ngram_ids, ngram_offsets, per_sample_weights=kept) * lengths.clamp(min=1).rsqrt().unsqueeze(1)]
+        parts = [
+            self.ngrams(ngram_ids, ngram_offsets, per_sample_weights=kept) * lengths.clamp(min=1).rsqrt().unsqueeze(1)
+        ]
         if self.words is not None:
             parts.append(self.words(word_ids))
         if self.shapes is not None:
