@@ -321,7 +321,7 @@ def test_real_parts_of_speech_by_imported_annotations(real_data: Path, tmp_path:
     from structkd.corpus import evenly_spaced, read
 
     path = "pos/train/sk_snk/train.conllu.gz"
-    sentences, _ = evenly_spaced(read(path, language="sk", root=real_data, tag_column="upos"), 400)
+    sentences, _ = evenly_spaced(read(path, language="sk", root=real_data, tag_column="upos"), 160)
     rows: list[dict[str, Any]] = []
     for number, sentence in enumerate(sentences):
         tags = list(sentence.tags or ())
@@ -339,10 +339,11 @@ def test_real_parts_of_speech_by_imported_annotations(real_data: Path, tmp_path:
         "ud/pos-small",
         [
             f"corpus.root={real_data}",
-            "corpus.gold=150",
-            "corpus.untagged_limit=150",
+            "corpus.gold=40",
+            "corpus.untagged_limit=40",
             f"teachers=[ud/pt, {{name: notes/sk, language: sk, task: pos, annotations: {notes}, corpus: {test}}}]",
-            "teachers.0.training.epochs=2",
+            "teachers.0.training.epochs=1",
+            "teachers.0.corpus.dev=null",
             "student.training.epochs=4",
             "student.training.batch_size=8",
             "unseen=[]",
@@ -358,5 +359,5 @@ def test_real_parts_of_speech_by_imported_annotations(real_data: Path, tmp_path:
         if row["label"] == "all" and row["subset"] == "all" and row["metric"] == "accuracy"
     }
     # No gold sentence of Slovak: all that the student knows about it comes from the annotations.
-    assert value["student", "sk"] > 60
+    assert value["student", "sk"] > 50
     assert ("teacher", "sk") not in value
