@@ -30,6 +30,7 @@ class Annotation:
         line: of the file, from 1.
         id: of the sentence.
         words: None where the line leaves them to the corpus.
+        language: None where the line does not say.
         tags: one a word, None where it is not known.
         nbest: taggings and their weights, which need not sum to 1.
         posteriors: tag -> probability for each word, summing to 1.
@@ -38,6 +39,7 @@ class Annotation:
     line: int
     id: str
     words: tuple[str, ...] | None
+    language: str | None = None
     tags: tuple[str | None, ...] | None = None
     nbest: tuple[tuple[tuple[str, ...], float], ...] | None = None
     posteriors: tuple[dict[str, float], ...] | None = None
@@ -137,7 +139,7 @@ def _annotation(row: dict[str, Any], number: int) -> Annotation:
     if len(kinds) != 1:
         raise ValueError(f"expected one of {', '.join(KINDS)}, got {', '.join(kinds) or 'none of them'}")
     words = None if row.get("words") is None else _strings(row["words"], "words")
-    annotation = Annotation(number, str(row.get("id", number)), words)
+    annotation = Annotation(number, str(row.get("id", number)), words, row.get("language"))
     value = row[kinds[0]]
     if not isinstance(value, list) or not value:
         raise ValueError(f'"{kinds[0]}": expected a list that is not empty, got {_shown(value)}')

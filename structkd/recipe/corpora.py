@@ -102,7 +102,16 @@ class UnlabeledSpec(Spec):
 def _path_alone(value: Any) -> Any:
     if not isinstance(value, dict):
         return value
-    return {language: {"path": text} if isinstance(text, str) else text for language, text in value.items()}
+    return {language: _unlabeled(text) for language, text in value.items()}
+
+
+def _unlabeled(text: Any) -> Any:
+    if isinstance(text, str):
+        return {"path": text}
+    if isinstance(text, dict) and isinstance(text.get("teachers"), list):
+        # What a validator has touched is no longer read as JSON, where a list stands for a tuple.
+        return {**text, "teachers": tuple(text["teachers"])}
+    return text
 
 
 UnlabeledTexts = Annotated[

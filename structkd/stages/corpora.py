@@ -166,7 +166,8 @@ def _add_card(
             gold, rest = evenly_spaced(gold, recipe.corpus.gold)
         dev = read_split(split="dev") if card.corpus.dev else []
         untagged = _untagged(recipe, card.corpus, card.language, rest, root)
-        everything = gold + (rest if recipe.corpus.untagged == "rest" else untagged)
+        if gold or untagged:
+            everything = gold + (rest if recipe.corpus.untagged == "rest" else untagged)
         if card.is_trained:
             corpora.teachers[card.name] = TeacherCorpus(label_map.source, gold, dev)
         if not repeated:

@@ -61,3 +61,10 @@ def toy_recipe(root: Path, objective: str = "structural") -> Recipe:
     cards = "".join(CARD.format(language=language, encoder=ENCODER) for language in ("aa", "bb"))
     text = TEXT.format(root=root, teachers=cards, encoder=ENCODER, objective=objective)
     return parse_recipe(text, "toy")
+
+
+def teacher_recipe(root: Path, teachers: str, more: str = "") -> Recipe:
+    """A recipe with cards of one's own: one student, one seed, no controls; `more` are further sections."""
+    text = TEXT.format(root=root, teachers=teachers, encoder=ENCODER, objective="structural")
+    text = text.replace("seeds: [1, 2]", "seeds: [1]\ncontrols: []").replace("toy/pos", "toy/teachers")
+    return parse_recipe(text + more, "toy")
