@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -28,7 +29,7 @@ _LARGEST_WORKSPACE = 8 << 20  # numbers that are kept between calls
 
 
 def _rows(device: torch.device, steps: int, batch: int, num_tags: int, keep: bool) -> list[Tensor]:
-    """Room for emissions, shares, beta, arriving, two spare ones [T, B, C], and weights, before, after [T, 2, B, C]."""
+    """Room for emissions, shares, beta, arriving, two spare ones [T, B, C], and weights, before, after [T, B, 2, C]."""
     size = steps * batch * num_tags
     flat: Tensor | None = None if keep else getattr(_workspace, "flat", None)
     if flat is None or flat.numel() < 12 * size or flat.device != device:
@@ -36,16 +37,17 @@ def _rows(device: torch.device, steps: int, batch: int, num_tags: int, keep: boo
         if not keep and flat.numel() <= _LARGEST_WORKSPACE:
             _workspace.flat = flat
     *single, a, b, c = flat[: 12 * size].split([size] * 6 + [2 * size] * 3)
-    return [x.view(steps, batch, num_tags) for x in single] + [x.view(steps, 2, batch, num_tags) for x in (a, b, c)]
+    return [x.view(steps, batch, num_tags) for x in single] + [x.view(steps, batch, 2, num_tags) for x in (a, b, c)]
 
 
 class _Sweep(NamedTuple):
     """A forward-backward pass, time first. Direction 1 is reversed: its step s is step n-1-s of the sentence."""
 
-    weights: Tensor  # [T, 2, B, C] exp(emissions) / (their sum, and the scale of the step)
-    steps: Tensor  # [1 or T, G, C, C] exp(transitions) / their mean, G = 2 if shared by the sentences, else 2 B
-    before: Tensor  # [T, 2, B, C] products before the step's own emission: beta in direction 1
-    after: Tensor  # [T, 2, B, C] before * weights: alpha in direction 0
+    weights: Tensor  # [T, B, 2, C] exp(emissions) / (their sum, and the scale of the step)
+    matrices: Tensor  # [C, C], [B, C, C] or [B, T-1, C, C] exp(transitions) / their mean
+    steps: Tensor  # the same for both directions at once, see _directions
+    before: Tensor  # [T, B, 2, C] products before the step's own emission: beta in direction 1
+    after: Tensor  # [T, B, 2, C] before * weights: alpha in direction 0
     reversal: Tensor  # [T * B] rows of direction 1, in the order of the sentence
     mirror: Tensor  # [T, B] n-1-t inside the sentence, t beyond it
     inside: Tensor  # [T, B, 1]
@@ -59,12 +61,7 @@ class _Sweep(NamedTuple):
     @property
     def alpha(self) -> Tensor:
         """[T, B, C]"""
-        return self.after[:, 0]
-
-    @property
-    def matrix(self) -> Tensor:
-        """steps [1 or B, C, C] where they do not depend on the position."""
-        return self.steps[0, : self.steps.shape[1] // 2]
+        return self.after[:, :, 0]
 
 
 def _sweep(p: Potentials, *, keep: bool = False) -> _Sweep:
@@ -78,49 +75,48 @@ def _sweep(p: Potentials, *, keep: bool = False) -> _Sweep:
     inside = time <= last
     mirror = torch.where(inside, last - time, time)
     # Beyond its end a sentence repeats steps that it has: what comes of them is never used, but it is a number.
-    rows = torch.stack((torch.minimum(time, last), mirror.clamp(max=last)), 1) + sentence * length
+    rows = torch.stack((torch.minimum(time, last), mirror.clamp(max=last)), 2) + (sentence * length)[:, None]
     emissions = emissions.view(batch, length, num_tags).copy_(p.emissions)
-    shares = torch.softmax(emissions, -1, out=shares.view(batch, length, num_tags))
+    peak = emissions.amax(-1, keepdim=True)
+    shares = torch.sub(emissions, peak, out=shares.view(batch, length, num_tags)).exp_()  # softmax is 3 times slower
+    sums = shares.sum(-1, keepdim=True)
+    shares.div_(sums)
     torch.index_select(shares.view(-1, num_tags), 0, rows.flatten(), out=weights.view(-1, num_tags))
     transitions = p.transitions.double()
     if p.by_position:
         transitions = torch.where(inside.t()[:, 1:, None, None], transitions, 0)
     lift = transitions.flatten(-2).logsumexp(-1) - 2 * math.log(num_tags)
-    steps = _directions((transitions - lift[..., None, None]).exp_(), mirror.t(), p.transitions.dim())
-    before[0, 0], before[0, 1] = p.start.double().exp(), p.end.double().exp()
-    reversal = ((mirror * 2 + 1) * batch + sentence).flatten()
+    matrices = (transitions - lift[..., None, None]).exp_()
+    steps = _directions(matrices, mirror.t())
+    before[0, :, 0], before[0, :, 1] = p.start.double().exp(), p.end.double().exp()
+    reversal = ((mirror * batch + sentence) * 2 + 1).flatten()
 
     # Weights and matrices are normalised, so products drift slowly and seldom leave the range of float64.
     scale_logs = None
     _recur(weights, steps, before, after, None)
     total, broken = _totals(before, after, reversal, inside, beta, spare[0])
     if broken is not None:
-        scales = weights.new_ones(length, 2, batch, 1)
+        scales = weights.new_ones(length, batch, 2, 1)
         _recur(weights, steps, before, after, scales)
         total, broken = _totals(before, after, reversal, inside, beta, spare[0])
         weights = weights.div_(scales)
-        scale_logs = torch.where(inside, scales[:, 0, :, 0].log(), 0).sum(0)
-    taken = emissions.amax(-1) - shares.amax(-1).log()  # log-sum-exp, without another exp
-    shifts = torch.where(inside, taken.t(), 0).sum(0)
+        scale_logs = torch.where(inside, scales[:, :, 0, 0].log(), 0).sum(0)
+    shifts = torch.where(inside, sums.log_().add_(peak)[..., 0].t(), 0).sum(0)
     log_z = total[last, sentence, 0].log() + shifts + (lift.sum(1) if p.by_position else lift * last)
     if scale_logs is not None:
         log_z = log_z + scale_logs
     _ordered(after, reversal, arriving)
     rest = (beta, arriving, (spare[0], spare[1]), total, log_z, broken)
-    return _Sweep(weights, steps, before, after, reversal, mirror, inside[..., None], *rest)
+    return _Sweep(weights, matrices, steps, before, after, reversal, mirror, inside[..., None], *rest)
 
 
 def _recur(weights: Tensor, steps: Tensor, before: Tensor, after: Tensor, scales: Tensor | None) -> None:
-    """Fill before and after [T, 2, B, C], rescaled at every step if scales [T, 2, B, 1] are there to be filled too."""
-    length, _, batch, num_tags = weights.shape
-    groups = steps.shape[1]
-    rows = (length, groups, 2 * batch // groups, num_tags)
+    """Fill before and after [T, B, 2, C], rescaled at every step if scales [T, B, 2, 1] are there to be filled too."""
+    length = len(weights)
     torch.mul(before[0], weights[0], out=after[0])
-    # All views at once: taking them one by one would cost as much as the arithmetic.
-    matrices = steps.unbind(0) if len(steps) > 1 else steps.unbind(0) * length
-    products, states, factors = before.view(rows).unbind(0), after.view(rows).unbind(0), weights.view(rows).unbind(0)
+    multiply, matrices, (products, states, factors) = _views(steps, before, after, weights)
     for s in range(1, length):
-        torch.bmm(states[s - 1], matrices[s], out=products[s])
+        multiply(states[s - 1], matrices[s], out=products[s])
         torch.mul(products[s], factors[s], out=states[s])
         if scales is not None:
             torch.sum(after[s], -1, keepdim=True, out=scales[s])
@@ -131,7 +127,7 @@ def _totals(
     before: Tensor, after: Tensor, reversal: Tensor, inside: Tensor, beta: Tensor, spare: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """sum_c alpha beta, filling beta; and in which sentences underflow may have cost something, or no path is legal."""
-    alpha = after[:, 0]
+    alpha = after[:, :, 0]
     _ordered(before, reversal, beta)
     total = torch.mul(alpha, beta, out=spare).sum(-1, keepdim=True).masked_fill_(~inside[..., None], torch.inf)
     if bool(total.amin() * _LARGEST_FACTOR >= torch.maximum(after.amax(), before.amax())) and bool(total.amin() > 0):
@@ -142,22 +138,38 @@ def _totals(
 
 
 def _ordered(x: Tensor, reversal: Tensor, out: Tensor) -> Tensor:
-    """Direction 1 of [T, 2, B, C] in the order of the sentence [T, B, C]."""
+    """Direction 1 of [T, B, 2, C] in the order of the sentence [T, B, C]."""
     num_tags = x.shape[-1]
     torch.index_select(x.view(-1, num_tags), 0, reversal, out=out.view(-1, num_tags))
     return out
 
 
-def _directions(matrix: Tensor, mirror: Tensor, rank: int) -> Tensor:
-    """[1 or T, G, C, C]: the matrices of both directions; element s leads to step s. mirror is [B, T]."""
-    if rank == 2:
-        return torch.stack((matrix, matrix.t()))[None]
-    if rank == 3:
-        return torch.cat((matrix, matrix.transpose(1, 2)))[None]
+def _directions(matrix: Tensor, mirror: Tensor) -> Tensor:
+    """Matrices [C, C], [B, C, C] or [B, T-1, C, C] for both directions at once; element s leads to step s.
+
+    Shared ones become a block-diagonal [1, 2 C, 2 C], because one plain product costs less than a batch of two; the
+    others [1 or T, 2 B, C, C]. mirror is [B, T].
+    """
+    if matrix.dim() == 2:
+        return torch.block_diag(matrix, matrix.t())[None]
+    if matrix.dim() == 3:
+        return torch.stack((matrix, matrix.transpose(1, 2)), 1).flatten(0, 1)[None]
     # Step s of direction 1 is the pair (n-1-s, n-s) of the sentence; any matrix will do beyond the length.
     pair = mirror[:, 1:, None, None].clamp(max=max(matrix.shape[1] - 1, 0)).expand_as(matrix)
-    both = torch.cat((matrix, matrix.transpose(2, 3).gather(1, pair)))  # [2 B, T-1, C, C]
+    both = torch.stack((matrix, matrix.transpose(2, 3).gather(1, pair)), 1).flatten(0, 1)  # [2 B, T-1, C, C]
     return torch.cat((both[:, :1], both), 1).transpose(0, 1) if matrix.shape[1] else both.transpose(0, 1)
+
+
+def _views(steps: Tensor, *states: Tensor) -> tuple[Any, Sequence[Tensor], list[Sequence[Tensor]]]:
+    """The product of a step, the matrix of each step, and each of the [T, B, 2, C] step by step, shaped for it.
+
+    All views at once: taking them one by one would cost as much as the arithmetic.
+    """
+    length, batch, _, num_tags = states[0].shape
+    shared = steps.dim() == 3
+    shape = (length, batch, 2 * num_tags) if shared else (length, 2 * batch, 1, num_tags)
+    matrices = steps.unbind(0) if len(steps) > 1 else steps.unbind(0) * length
+    return torch.mm if shared else torch.bmm, matrices, [x.view(shape).unbind(0) for x in states]
 
 
 def _pairs(p: Potentials, sweep: _Sweep, left: Tensor, right: Tensor, edges: bool) -> Tensor:
@@ -165,9 +177,9 @@ def _pairs(p: Potentials, sweep: _Sweep, left: Tensor, right: Tensor, edges: boo
     left = torch.where(sweep.inside[1:], left[:-1], 0).transpose(0, 1)
     right = right[1:].transpose(0, 1)
     if not (edges or p.by_position):
-        return torch.bmm(left.transpose(1, 2), right).mul_(sweep.matrix)
-    outer = left[..., :, None] * right[..., None, :]
-    return outer * (sweep.steps[1:, : len(left)].transpose(0, 1) if p.by_position else sweep.matrix[:, None])
+        return torch.bmm(left.transpose(1, 2), right).mul_(sweep.matrices)
+    matrices = sweep.matrices if sweep.matrices.dim() != 3 else sweep.matrices[:, None]
+    return left[..., :, None] * right[..., None, :] * matrices
 
 
 def _batch_first(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -212,8 +224,9 @@ class Scaled(Backend):
         absent = torch.isneginf(log_z) | (tags[:, 0] < 0)
         if bool(absent.any()):
             unary[absent], pairs[absent] = 0, 0
-        scores.add_path_counts(paths, (~absent).to(unary.dtype)[:, None], p, unary, pairs)
-        value = torch.where(absent, -torch.inf, scores.path_scores(p, paths)[:, 0] - log_z)
+        index = scores.index_of(p, paths)
+        scores.add_path_counts(index, (~absent).to(unary.dtype)[:, None], p, unary, pairs)
+        value = torch.where(absent, -torch.inf, scores.indexed_scores(p, index)[:, 0] - log_z)
         return Expectations(value.to(p.emissions.dtype), unary, pairs)
 
     @torch.no_grad()
@@ -234,9 +247,9 @@ class Scaled(Backend):
         if pairs is not None and len(u) > 1:
             v = torch.where(inside.transpose(0, 1)[:, 1:, :, None], pairs.double(), 0) if by_edge else pairs.double()
             pulled = _pull(sweep, v)
-            mean = (pulled[:, 0] * arriving[1:]).sum(-1, keepdim=True) / sweep.total[:-1]
+            mean = (pulled[:, :, 0] * arriving[1:]).sum(-1, keepdim=True) / sweep.total[:-1]
             u[1:] -= torch.where(inside[1:], mean, 0)
-        dual = torch.stack((u, u.gather(0, sweep.mirror[..., None].expand_as(u))), 1) * sweep.after
+        dual = torch.stack((u, u.gather(0, sweep.mirror[..., None].expand_as(u))), 2) * sweep.after
         if pulled is not None:
             dual[1:] += sweep.weights[1:] * pulled
         before = _recur_dual(dual, sweep)
@@ -244,7 +257,7 @@ class Scaled(Backend):
             before[1:] += pulled
 
         dtype = p.emissions.dtype
-        d_left, d_arriving = dual[:, 0] / sweep.total, _ordered(dual, sweep.reversal, torch.empty_like(beta))
+        d_left, d_arriving = dual[:, :, 0] / sweep.total, _ordered(dual, sweep.reversal, torch.empty_like(beta))
         d_beta = _ordered(before, sweep.reversal, torch.empty_like(beta))
         d_marginals = _batch_first(d_left * beta + left * d_beta, dtype)
         d_pairs = _pairs(p, sweep, d_left, arriving, by_edge) + _pairs(p, sweep, left, d_arriving, by_edge)
@@ -268,24 +281,19 @@ class Scaled(Backend):
 
 
 def _pull(sweep: _Sweep, v: Tensor) -> Tensor:
-    """Where a direction of the transitions, in float64, enters the two recursions: after_s-1 (M * v) [T-1, 2, B, C]."""
-    length, _, batch, num_tags = sweep.after.shape
-    steps = sweep.steps if sweep.steps.shape[1] == 2 * batch else sweep.steps.repeat_interleave(batch, 1)
-    pulling = _directions(v, sweep.mirror.t(), v.dim()) * steps
+    """Where a direction of the transitions, in float64, enters the two recursions: after_s-1 (M * v) [T-1, B, 2, C]."""
+    length, batch, _, num_tags = sweep.after.shape
+    matrices = sweep.matrices if v.dim() == 3 or sweep.matrices.dim() != 3 else sweep.matrices[:, None]
+    pulling = _directions(v * matrices, sweep.mirror.t())
     moved = sweep.after[:-1].reshape(length - 1, 2 * batch, 1, num_tags)
-    return (moved @ pulling[-(length - 1) :]).view(length - 1, 2, batch, num_tags)
+    return (moved @ pulling[-(length - 1) :]).view(length - 1, batch, 2, num_tags)
 
 
 def _recur_dual(dual: Tensor, sweep: _Sweep) -> Tensor:
-    """Carry dual [T, 2, B, C] along in place; returns the products before each step's own weight."""
-    length, _, batch, num_tags = dual.shape
-    steps = sweep.steps
-    rows = (length, steps.shape[1], 2 * batch // steps.shape[1], num_tags)
+    """Carry dual [T, B, 2, C] along in place; returns the products before each step's own weight."""
     before = torch.zeros_like(dual)
-    matrices = steps.unbind(0) if len(steps) > 1 else steps.unbind(0) * length
-    products, states = before.view(rows).unbind(0), dual.view(rows).unbind(0)
-    factors = sweep.weights.view(rows).unbind(0)
-    for s in range(1, length):
-        torch.bmm(states[s - 1], matrices[s], out=products[s])
+    multiply, matrices, (products, states, factors) = _views(sweep.steps, before, dual, sweep.weights)
+    for s in range(1, len(dual)):
+        multiply(states[s - 1], matrices[s], out=products[s])
         states[s].addcmul_(products[s], factors[s])
     return before

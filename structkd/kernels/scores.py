@@ -5,7 +5,7 @@ Both are linear in the potentials: score = <potentials, counts>. ``path_counts``
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -29,6 +29,9 @@ def refuse_tags(sentence: int) -> None:
 
 def check_tags(tags: Tensor, lengths: Tensor, num_tags: int) -> None:
     """Raise ValueError unless each of tags [B, k, T] is a path, or -1 at every step."""
+    low, high = torch.aminmax(tags)
+    if low >= 0 and high < num_tags:
+        return
     inside = within(lengths, tags.shape[2])[:, None]
     known = ((tags >= 0) & (tags < num_tags)) | ~inside
     absent = (tags == -1) | ~inside
@@ -37,33 +40,44 @@ def check_tags(tags: Tensor, lengths: Tensor, num_tags: int) -> None:
         refuse_tags(int(bad.nonzero()[0]))
 
 
-def _index(p: Potentials, tags: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+class PathIndex(NamedTuple):
+    """Where paths are in the potentials."""
+
+    tags: Tensor  # [B, k, T] safe to index with
+    steps: Tensor  # [B, k, T] the steps that count
+    flat: Tensor  # [B, k, T-1] pairs as numbers
+    last: Tensor  # [B, k]
+
+
+def index_of(p: Potentials, tags: Tensor) -> PathIndex:
     """Tags safe to index with [B, k, T], the steps and pairs that count, and the last tag [B, k]."""
     length = p.emissions.shape[1]
     counted = within(p.lengths, length)[:, None] & (tags[..., :1] >= 0)
     safe = torch.where(counted, tags, 0)
     last = safe.gather(2, (p.lengths - 1)[:, None, None].expand(-1, tags.shape[1], 1))[..., 0]
-    return safe, counted, counted[..., 1:], last
+    return PathIndex(safe, counted, safe[..., :-1] * p.emissions.shape[2] + safe[..., 1:], last)
 
 
 def path_scores(p: Potentials, tags: Tensor) -> Tensor:
     """Unnormalised scores [B, k] of paths [B, k, T], summed in float64; -inf for a path of -1."""
-    num_tags = p.emissions.shape[2]
-    safe, steps, pairs, last = _index(p, tags)
+    return torch.where(tags[..., 0] >= 0, indexed_scores(p, index_of(p, tags)), -torch.inf)
+
+
+def indexed_scores(p: Potentials, index: PathIndex) -> Tensor:
+    """Scores [B, k] of paths, in float64; not a number to be used where a path is -1."""
+    safe, steps, flat, last = index
     unary = p.emissions.gather(2, safe.transpose(1, 2)).transpose(1, 2)
     score = torch.where(steps, unary, 0).sum(-1, dtype=torch.float64)
-    flat = safe[..., :-1] * num_tags + safe[..., 1:]  # [B, k, T-1]
     if p.by_position:
         binary = p.transitions.flatten(2).gather(2, flat.transpose(1, 2)).transpose(1, 2)
     elif p.transitions.dim() == 3:
         binary = p.transitions.flatten(1).gather(1, flat.flatten(1)).view_as(flat)
     else:
         binary = p.transitions.reshape(-1)[flat]
-    score = score + torch.where(pairs, binary, 0).sum(-1, dtype=torch.float64)
+    score = score + torch.where(steps[..., 1:], binary, 0).sum(-1, dtype=torch.float64)
     first = safe[..., 0]
     score = score + (p.start[first] if p.start.dim() == 1 else p.start.gather(1, first))
-    score = score + (p.end[last] if p.end.dim() == 1 else p.end.gather(1, last))
-    return torch.where(tags[..., 0] >= 0, score, -torch.inf)
+    return score + (p.end[last] if p.end.dim() == 1 else p.end.gather(1, last))
 
 
 def path_counts(tags: Tensor, weights: Tensor, p: Potentials) -> tuple[Tensor, Tensor]:
@@ -71,17 +85,15 @@ def path_counts(tags: Tensor, weights: Tensor, p: Potentials) -> tuple[Tensor, T
     batch, length, num_tags = p.emissions.shape
     unary = weights.new_zeros(batch, length, num_tags)
     pairs = weights.new_zeros(batch, *([length - 1] if p.by_position else []), num_tags, num_tags)
-    add_path_counts(tags, weights, p, unary, pairs)
+    add_path_counts(index_of(p, tags), weights, p, unary, pairs)
     return unary, pairs
 
 
-def add_path_counts(tags: Tensor, weights: Tensor, p: Potentials, unary: Tensor, pairs: Tensor) -> None:
+def add_path_counts(index: PathIndex, weights: Tensor, p: Potentials, unary: Tensor, pairs: Tensor) -> None:
     """Add the weighted counts of paths to contiguous tensors of their shape."""
-    num_tags = p.emissions.shape[2]
-    safe, steps, followed, _ = _index(p, tags)
+    safe, steps, flat, _ = index
     unary.scatter_add_(2, safe.transpose(1, 2), torch.where(steps, weights[..., None], 0).transpose(1, 2))
-    flat = safe[..., :-1] * num_tags + safe[..., 1:]
-    mass = torch.where(followed, weights[..., None], 0)
+    mass = torch.where(steps[..., 1:], weights[..., None], 0)
     if p.by_position:
         pairs.flatten(2).scatter_add_(2, flat.transpose(1, 2), mass.transpose(1, 2))
     else:

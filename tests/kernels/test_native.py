@@ -1,0 +1,109 @@
+"""The C kernels: every instruction set of this machine, threads, memory and loading."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib.machinery import EXTENSION_SUFFIXES
+from pathlib import Path
+
+import pytest
+import torch
+
+from structkd.crf import LinearChainCRF
+from structkd.kernels import available_backends, native, use_backend
+from structkd.kernels.native import Native
+from tests.kernels.chains import chain, potentials, ragged
+
+needs_kernels = pytest.mark.skipif("cpu" not in available_backends(), reason="the C kernels are not built")
+
+
+@pytest.fixture(params=["base", "avx2", "avx512"])
+def instructions(request: pytest.FixtureRequest) -> Iterator[str]:
+    library = native.load_library()
+    if library.structkd_force(request.param.encode()) != 0:
+        pytest.skip(f"this processor does not have {request.param}")
+    yield request.param
+    library.structkd_force(None)
+
+
+@needs_kernels
+@pytest.mark.usefixtures("instructions")
+@pytest.mark.parametrize("tags", [1, 2, 3, 7, 8, 9, 16, 17, 26, 40, 65])
+def test_every_instruction_set_gives_the_answers_of_the_reference(tags: int) -> None:
+    leaves = [x.requires_grad_() for x in potentials(2, 6, tags)]
+    results = []
+    for name in ("reference", "cpu"):
+        with use_backend(name):
+            d = LinearChainCRF(*leaves, ragged(2, 6))
+            loss = d.marginals.pow(2).sum() + d.transition_counts.pow(2).sum() + d.log_prob(d.argmax.tags).sum()
+            best = d.topk(4)
+            results.append([d.log_partition, d.marginals, best.scores, best.tags, *torch.autograd.grad(loss, leaves)])
+    for mine, theirs in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-10)
+
+
+@needs_kernels
+@pytest.mark.parametrize("tags", [24, 40])
+def test_viterbi_that_looks_at_few_prefixes_finds_the_best_path(tags: int) -> None:
+    """With many tags, only prefixes close to the best are tried; constraints and ties must not be lost."""
+    for seed, scale, value in [(0, 1.0, -torch.inf), (1, 5.0, -1e4), (2, 0.0, 0.0), (3, 30.0, -torch.inf)]:
+        e, a, s, t = potentials(40, 30, tags, scale=scale, seed=seed)
+        off = torch.rand(tags, tags, generator=torch.Generator().manual_seed(seed)) < 0.6
+        a = a.masked_fill(off, value)
+        with use_backend("reference"):
+            expected = LinearChainCRF(e, a, s, t, ragged(40, 30)).argmax
+        with use_backend("cpu"):
+            d = LinearChainCRF(e, a, s, t, ragged(40, 30))
+            found = d.argmax
+            torch.testing.assert_close(found.scores, expected.scores, rtol=1e-13, atol=1e-10)
+            torch.testing.assert_close(d.score(found.tags), found.scores, rtol=1e-13, atol=1e-10)
+
+
+@needs_kernels
+def test_many_python_threads_may_ask_at_once() -> None:
+    with use_backend("cpu"):
+        expected = chain(6, 20, 9).marginals
+
+    def ask(_: int) -> bool:
+        with use_backend("cpu"):
+            return torch.equal(chain(6, 20, 9).marginals, expected)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, range(64)))
+
+
+@needs_kernels
+def test_sentences_are_shared_out_over_threads_without_a_difference() -> None:
+    threads = torch.get_num_threads()
+    answers = []
+    try:
+        for count in (1, 4):
+            torch.set_num_threads(count)
+            with use_backend("cpu"):
+                d = chain(64, 60, 33, dtype=torch.float32)
+                answers.append((d.log_partition, d.marginals, d.transition_counts, d.topk(3).tags, d.argmax.tags))
+    finally:
+        torch.set_num_threads(threads)
+    for one, four in zip(*answers, strict=True):
+        assert torch.equal(one, four)
+
+
+@needs_kernels
+def test_a_long_sentence_after_short_ones_finds_memory() -> None:
+    with use_backend("cpu"):
+        for length in (2, 3000, 5):
+            d = chain(2, length, 9)
+            torch.testing.assert_close(d.marginals.sum(-1), d.mask.double())
+
+
+def test_without_a_library_the_reason_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(native, "find_library", lambda: None)
+    assert "compiler" in (Native().unavailable() or "")
+
+
+def test_a_library_of_another_machine_is_reported_not_fatal(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    damaged = tmp_path / f"_cpu{EXTENSION_SUFFIXES[0]}"
+    damaged.write_bytes(b"not a shared object")
+    monkeypatch.setattr(native, "find_library", lambda: damaged)
+    assert Native().unavailable()
