@@ -1,4 +1,6 @@
-"""The Triton kernels behind the interface of a backend. They have been interpreted and compiled, but never timed.
+"""The Triton kernels behind the interface of a backend.
+
+They have run in Triton's interpreter and have been compiled for sm_90. They have never run on a GPU.
 
 Launches of a question: expectations and likelihoods 3 (sweep, expect, repair) and a sum of partial counts, their
 derivative the same, Viterbi 1, k best 2, samples 2. Nothing waits for the device, except that a likelihood of given
@@ -19,7 +21,8 @@ from structkd.kernels import scores
 from structkd.kernels.interface import Backend, Expectations, Pairs, Paths, Potentials
 from structkd.kernels.scaled import Scaled
 
-# The transitions stay in the registers of one program: 128 x 128 in float64 are half of a multiprocessor's.
+# The transitions stay in the registers of one program: 128 x 128 in float64 are half of a multiprocessor's, and the
+# kernels that keep a second matrix beside it spill. With more tags, the backend ``torch`` answers.
 _MOST_TAGS = 128
 # A few programs for each multiprocessor, when steps are shared out.
 _PROGRAMS = 528
