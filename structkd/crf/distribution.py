@@ -2,37 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar, overload
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from structkd.crf.checks import check_chain, check_same
+from structkd.crf.lazy import Lazy
 from structkd.kernels import Potentials, autograd, scores, select
 from structkd.labels.transitions import LegalTransitions
 
 _HALF = (torch.float16, torch.bfloat16)
-_Answer = TypeVar("_Answer")
-
-
-class _Lazy(Generic[_Answer]):
-    """A property computed once: an answer without a graph does not do where a graph is wanted, and is asked again."""
-
-    def __init__(self, question: Callable[[Any], _Answer]) -> None:
-        self._question = question
-        self.__doc__ = question.__doc__
-
-    @overload
-    def __get__(self, chain: None, owner: type) -> _Lazy[_Answer]: ...
-    @overload
-    def __get__(self, chain: LinearChainCRF, owner: type) -> _Answer: ...
-    def __get__(self, chain: LinearChainCRF | None, owner: type) -> _Lazy[_Answer] | _Answer:
-        if chain is None:
-            return self
-        key = (self, torch.is_grad_enabled() and chain._trainable)
-        if key not in chain._answers:
-            chain._answers[key] = self._question(chain)
-        return chain._answers[key]
 
 
 class Argmax(NamedTuple):
@@ -83,7 +63,7 @@ class LinearChainCRF:
     ) -> None:
         if lengths is None:
             lengths = torch.full(emissions.shape[:1], emissions.shape[1], device=emissions.device)
-        _check(emissions, transitions, start_transitions, end_transitions, lengths)
+        check_chain(emissions, transitions, start_transitions, end_transitions, lengths)
         dtype = emissions.dtype
         if dtype is transitions.dtype is start_transitions.dtype is end_transitions.dtype and dtype not in _HALF:
             p = Potentials(emissions, transitions, start_transitions, end_transitions, lengths)
@@ -97,7 +77,7 @@ class LinearChainCRF:
     def _hold(self, p: Potentials, positions: Tensor | None) -> None:
         self._p = p
         self._given_positions = positions
-        self._answers: dict[tuple[_Lazy[Any], bool], Any] = {}
+        self._answers: dict[tuple[Lazy[Any], bool], Any] = {}
 
     @property
     def _trainable(self) -> bool:
@@ -140,12 +120,12 @@ class LinearChainCRF:
     def num_tags(self) -> int:
         return self._p.emissions.shape[2]
 
-    @_Lazy
+    @Lazy
     def mask(self) -> Tensor:
         """[B, T] True inside the sentences."""
         return scores.within(self._p.lengths, self._p.emissions.shape[1])
 
-    @_Lazy
+    @Lazy
     def positions(self) -> Tensor:
         """[B, T] the caller's index of each step, -1 beyond the length: differs from 0..n-1 under a mask with holes."""
         if self._given_positions is not None:
@@ -153,11 +133,11 @@ class LinearChainCRF:
         steps = torch.arange(self.mask.shape[1], device=self.mask.device)
         return torch.where(self.mask, steps, -1)
 
-    @_Lazy
+    @Lazy
     def _expectations(self) -> autograd.Expectations:
         return autograd.expectations(self._p)
 
-    @_Lazy
+    @Lazy
     def log_partition(self) -> Tensor:
         """log Z [B]."""
         graph = torch.is_grad_enabled() and self._trainable
@@ -165,7 +145,7 @@ class LinearChainCRF:
             return self._expectations.value  # a backward pass wants the expectations anyway
         return autograd.log_partition(self._p)
 
-    @_Lazy
+    @Lazy
     def marginals(self) -> Tensor:
         """p(tag c at step t) [B, T, C]; 0 beyond the length."""
         graph = torch.is_grad_enabled() and self._trainable
@@ -173,27 +153,27 @@ class LinearChainCRF:
             return self._expectations.marginals
         return autograd.expectations(self._p, "none").marginals
 
-    @_Lazy
+    @Lazy
     def transition_counts(self) -> Tensor:
         """Expected number of steps from tag i to tag j [B, C, C]."""
         pairs = _known(self._expectations.pairs)
         return pairs.sum(1) if pairs.dim() == 4 else pairs
 
-    @_Lazy
+    @Lazy
     def edge_marginals(self) -> Tensor:
         """p(tag i at t and tag j at t+1) [B, T-1, C, C]; computed only when asked."""
         if self._p.by_position:
             return _known(self._expectations.pairs)
         return _known(autograd.expectations(self._p, "edges").pairs)
 
-    @_Lazy
+    @Lazy
     def _wide(self) -> LinearChainCRF:
         """The same chain in float64, where the difference of two large scores is to be exact."""
         if self._p.emissions.dtype == torch.float64:
             return self
         return LinearChainCRF._of(self._p.double(), self._given_positions)
 
-    @_Lazy
+    @Lazy
     def entropy(self) -> Tensor:
         """Entropy of the distribution over sequences [B] = log Z - <expectations, potentials>."""
         return self._wide.cross_entropy(self._wide).to(self._p.emissions.dtype)
@@ -204,7 +184,7 @@ class LinearChainCRF:
         Args:
             other: A chain over the same tags and lengths.
         """
-        _check_same(self._p, other._p)
+        check_same(self._p, other._p)
         p, q = self._wide, other._wide
         expected = p._expectations
         pairs = _known(expected.pairs)
@@ -244,7 +224,7 @@ class LinearChainCRF:
             transition_counts = transition_counts.to(dtype)
         return autograd.expected_score(p, marginals, transition_counts)
 
-    @_Lazy
+    @Lazy
     def argmax(self) -> Argmax:
         """The best path and its score."""
         best = select(self._p.emissions.device).viterbi(self._p)
@@ -352,31 +332,3 @@ def _known(pairs: Tensor | None) -> Tensor:
     """The pairs that were asked for."""
     assert pairs is not None
     return pairs
-
-
-def _check(emissions: Tensor, transitions: Tensor, start: Tensor, end: Tensor, lengths: Tensor) -> None:
-    shape = emissions.shape
-    if len(shape) != 3 or not emissions.is_floating_point() or 0 in shape:
-        raise ValueError(f"emissions: expected floats [B, T, C], got {emissions.dtype} {tuple(shape)}")
-    b, t, c = shape
-    if transitions.shape not in ((c, c), (b, c, c), (b, t - 1, c, c)):
-        raise ValueError(
-            f"transitions: expected [{c}, {c}], [{b}, {c}, {c}] or [{b}, {t - 1}, {c}, {c}] for emissions "
-            f"{(b, t, c)}, got {tuple(transitions.shape)}"
-        )
-    for name, x in (("start_transitions", start), ("end_transitions", end)):
-        if x.shape not in ((c,), (b, c)):
-            raise ValueError(f"{name}: expected [{c}] or [{b}, {c}], got {tuple(x.shape)}")
-    if lengths.shape != (b,) or lengths.dtype is not torch.int64:
-        raise ValueError(f"lengths: expected int64 [{b}], got {lengths.dtype} {tuple(lengths.shape)}")
-    if not select(emissions.device).are_lengths(lengths, t):
-        raise ValueError(f"lengths must be in 1..{t}, got {lengths.tolist()}")
-
-
-def _check_same(p: Potentials, q: Potentials) -> None:
-    same = p.lengths is q.lengths or torch.equal(p.lengths, q.lengths)
-    if p.emissions.shape != q.emissions.shape or not same:
-        raise ValueError(
-            f"both chains must have the same shape and lengths, got {tuple(p.emissions.shape)} and "
-            f"{tuple(q.emissions.shape)} with lengths {p.lengths.tolist()} and {q.lengths.tolist()}"
-        )

@@ -1,4 +1,4 @@
-/* The entries that Python calls: choice of the instruction set, memory, threads over sentences. */
+/* The entries that need a dynamic programme: choice of the instruction set, memory, threads over sentences. */
 #include "structkd.h"
 
 #include "scores.h"
@@ -6,9 +6,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
-
-#define EXPORT __attribute__((visibility("default")))
-#define OUT_OF_MEMORY (-2)
 
 /* ---- memory ---- */
 
@@ -165,7 +162,7 @@ static int for_each_sentence(const request *r, operation run) {
     return atomic_load(&w.failed) ? OUT_OF_MEMORY : -1;
 }
 
-/* ---- entries: they return -1, or OUT_OF_MEMORY, or the number of the first sentence whose tags are no path ---- */
+/* ---- entries ---- */
 
 enum { MANY_TAGS = 24 }; /* from where it pays to find out which few prefixes matter */
 
@@ -211,13 +208,6 @@ static operation the_directional(const instruction_set *set) { return set->direc
 static operation the_topk(const instruction_set *set) { return set->topk; }
 static operation the_sample(const instruction_set *set) { return set->sample; }
 
-EXPORT int64_t structkd_check_paths(const potentials *p, const int64_t *tags, int64_t k) {
-    for (int64_t b = 0; b < p->batch; b++)
-        for (int64_t i = 0; i < k; i++)
-            if (is_path(p, b, tags + (b * k + i) * p->length) < 0) return b;
-    return -1;
-}
-
 EXPORT int64_t structkd_expectations(const potentials *p, const int64_t *tags, void *value, void *marginals,
                                      void *counts, int64_t edges, double *state) {
     if (tags) {
@@ -245,139 +235,6 @@ EXPORT int64_t structkd_topk(const potentials *p, int64_t k, int64_t *paths, voi
 EXPORT int64_t structkd_sample(const potentials *p, const double *uniforms, int64_t k, int64_t *paths) {
     request r = {.p = *p, .k = k, .uniforms = uniforms, .paths = paths};
     return run(&r, the_sample, 0);
-}
-
-EXPORT int64_t structkd_path_scores(const potentials *p, const int64_t *tags, int64_t k, void *scores) {
-    for (int64_t i = 0; i < p->batch * k; i++) {
-        const int64_t *path = tags + i * p->length;
-        put(scores, i, path[0] < 0 ? -INFINITY : path_score(p, i / k, path), p->wide);
-    }
-    return -1;
-}
-
-/* ---- expectations of somebody else ---- */
-
-/* sum of mass * potential over n places, 0 where there is no mass. Eight sums at once, which is what vectors can do. */
-#define DEFINE_MASS_DOT(NAME, FLOAT)                                                                                   \
-    static double NAME(const FLOAT *mass, const FLOAT *potential, int64_t n) {                                         \
-        double sums[8] = {0}, total = 0;                                                                               \
-        int64_t i = 0;                                                                                                 \
-        for (; i + 8 <= n; i += 8)                                                                                     \
-            for (int l = 0; l < 8; l++) {                                                                              \
-                double m = (double)mass[i + l], product = m * (double)potential[i + l];                                \
-                sums[l] += m == 0 ? 0 : product;                                                                       \
-            }                                                                                                          \
-        for (; i < n; i++) total += mass[i] == 0 ? 0 : (double)mass[i] * (double)potential[i];                         \
-        for (int l = 0; l < 8; l++) total += sums[l];                                                                  \
-        return total;                                                                                                  \
-    }
-DEFINE_MASS_DOT(mass_dot_float, float)
-DEFINE_MASS_DOT(mass_dot_double, double)
-
-static double mass_dot(const void *mass, int64_t from, const void *potential, int64_t to, int64_t n, int64_t wide) {
-    if (wide) return mass_dot_double((const double *)mass + from, (const double *)potential + to, n);
-    return mass_dot_float((const float *)mass + from, (const float *)potential + to, n);
-}
-
-EXPORT int64_t structkd_expected_score(const potentials *p, const void *marginals, const void *pairs,
-                                       int64_t by_position, void *scores) {
-    int64_t tags = p->tags, wide = p->wide, size = tags * tags;
-    for (int64_t b = 0; b < p->batch; b++) {
-        int64_t n = p->lengths[b], first = b * p->length * tags, last = first + (n - 1) * tags;
-        double total = mass_dot(marginals, first, p->start, b * p->start_b, tags, wide)
-            + mass_dot(marginals, last, p->end, b * p->end_b, tags, wide);
-        if (p->emissions_t == tags)
-            total += mass_dot(marginals, first, p->emissions, b * p->emissions_b, n * tags, wide);
-        else
-            for (int64_t t = 0; t < n; t++)
-                total += mass_dot(marginals, first + t * tags, p->emissions, b * p->emissions_b + t * p->emissions_t,
-                                  tags, wide);
-        for (int64_t t = 0; pairs && t < (by_position ? n - 1 : 1); t++) {
-            int64_t from = by_position ? (b * (p->length - 1) + t) * size : b * size;
-            total += mass_dot(pairs, from, p->transitions, b * p->transitions_b + t * p->transitions_t, size, wide);
-        }
-        put(scores, b, total, wide);
-    }
-    return -1;
-}
-
-/* weights [B] times expectations, in the shapes of the potentials: summed over the sentences that share them. Without
- * weights they are 1, and the emissions are left out. */
-EXPORT int64_t structkd_weigh(const potentials *p, const void *weights, int64_t weights_b, const void *unary,
-                              const void *pairs, void *emissions, void *transitions, void *start, void *end) {
-    int64_t tags = p->tags, wide = p->wide, size = tags * tags * (p->transitions_t ? p->length - 1 : 1);
-    int64_t shared = tags * (2 + (p->transitions_b ? 0 : tags));
-    double *sums = calloc((size_t)shared, sizeof(double)), *pair_sums = sums + 2 * tags;
-    if (!sums) return OUT_OF_MEMORY;
-    for (int64_t b = 0; b < p->batch; b++) {
-        int64_t n = p->lengths[b], from = b * p->length * tags, last = from + (n - 1) * tags;
-        double w = weights ? at(weights, b * weights_b, wide) : 1;
-        if (wide) {
-            const double *in = (const double *)unary + from;
-            double *out = (double *)emissions + from;
-            for (int64_t i = 0; emissions && i < n * tags; i++) out[i] = w * in[i];
-            for (int64_t i = n * tags; emissions && i < p->length * tags; i++) out[i] = 0;
-            for (int64_t i = 0; pairs && !p->transitions_b && i < size; i++)
-                pair_sums[i] += w * ((const double *)pairs)[b * size + i];
-        } else {
-            const float *in = (const float *)unary + from;
-            float *out = (float *)emissions + from, v = (float)w;
-            for (int64_t i = 0; emissions && i < n * tags; i++) out[i] = v * in[i];
-            for (int64_t i = n * tags; emissions && i < p->length * tags; i++) out[i] = 0;
-            for (int64_t i = 0; pairs && !p->transitions_b && i < size; i++)
-                pair_sums[i] += w * (double)((const float *)pairs)[b * size + i];
-        }
-        for (int64_t i = 0; pairs && p->transitions_b && i < size; i++)
-            put(transitions, b * size + i, w * at(pairs, b * size + i, wide), wide);
-        for (int64_t c = 0; c < tags; c++) {
-            double first = w * at(unary, from + c, wide), final = w * at(unary, last + c, wide);
-            if (p->start_b)
-                put(start, b * tags + c, first, wide);
-            else
-                sums[c] += first;
-            if (p->end_b)
-                put(end, b * tags + c, final, wide);
-            else
-                sums[tags + c] += final;
-        }
-    }
-    for (int64_t c = 0; c < tags; c++) {
-        if (!p->start_b) put(start, c, sums[c], wide);
-        if (!p->end_b) put(end, c, sums[tags + c], wide);
-    }
-    for (int64_t i = 0; pairs && !p->transitions_b && i < size; i++) put(transitions, i, pair_sums[i], wide);
-    free(sums);
-    return -1;
-}
-
-/* ---- lengths and masks ---- */
-
-EXPORT int64_t structkd_are_lengths(const int64_t *lengths, int64_t batch, int64_t length) {
-    for (int64_t b = 0; b < batch; b++)
-        if (lengths[b] < 1 || lengths[b] > length) return 0;
-    return 1;
-}
-
-enum { HOLES = 1, FIRST_OFF = 2, EMPTY = 4 };
-
-/* Lengths of a mask [B, T] of bytes, and what is unusual about it. */
-EXPORT int64_t structkd_mask(const uint8_t *mask, int64_t mask_b, int64_t mask_t, int64_t batch, int64_t length,
-                             int64_t *lengths) {
-    int64_t found = 0;
-    for (int64_t b = 0; b < batch; b++) {
-        const uint8_t *row = mask + b * mask_b;
-        int64_t n = 0, last = -1;
-        for (int64_t t = 0; t < length; t++)
-            if (row[t * mask_t]) n++, last = t;
-        lengths[b] = n;
-        if (n == 0)
-            found |= EMPTY | FIRST_OFF;
-        else if (!row[0])
-            found |= FIRST_OFF | HOLES;
-        else if (last != n - 1)
-            found |= HOLES;
-    }
-    return found;
 }
 
 /* Built and installed like a Python extension, but loaded with ctypes: of Python only these two names are used. */

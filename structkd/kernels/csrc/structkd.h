@@ -62,6 +62,12 @@ typedef struct {
     operation expectations, directional, topk, sample;
 } instruction_set;
 
+/* Entries return -1, or OUT_OF_MEMORY, or the number of the first sentence whose tags are no path. */
+#define EXPORT __attribute__((visibility("default")))
+#define OUT_OF_MEMORY (-2)
+
+EXPORT int64_t structkd_check_paths(const potentials *p, const int64_t *tags, int64_t k);
+
 extern const instruction_set structkd_base, structkd_avx2, structkd_avx512;
 
 #endif
