@@ -34,22 +34,28 @@ def stage_command(until: str, text: str) -> Callable[..., None]:
         as_json: Json = False,
         debug: Debug = False,
     ) -> None:
-        from structkd.recipe import load_recipe
-
-        if seed is not None:
-            overrides = [*overrides, f"seeds=[{seed}]"]
-        loaded = load_recipe(recipe, overrides)
+        loaded = load(recipe, overrides, seed)
         if dry_run:
-            _show_plan(loaded, runs, until, as_json)
+            show_plan(loaded, runs, until, as_json)
             return
-        directory = _run(loaded, runs, until, device, backend, jobs)
+        directory = run_until(until, loaded, runs, device, backend, jobs)
         _show_result(directory, until, as_json)
 
     command.__doc__ = text
     return command
 
 
-def _run(recipe: Recipe, runs: Path, until: str, device: str, backend: str | None, jobs: int | None) -> RunDirectory:
+def load(recipe: str, overrides: list[str], seed: int | None) -> Recipe:
+    """The recipe that the options mean."""
+    from structkd.recipe import load_recipe
+
+    return load_recipe(recipe, overrides if seed is None else [*overrides, f"seeds=[{seed}]"])
+
+
+def run_until(
+    until: str, recipe: Recipe, runs: Path, device: str, backend: str | None, jobs: int | None
+) -> RunDirectory:
+    """Run the stages up to `until` with progress on stderr."""
     from structkd.cli.display import RichDisplay
     from structkd.stages import run
 
@@ -74,7 +80,8 @@ def resources(recipe: Recipe, device: str, jobs: int | None) -> tuple[str, int]:
     return device, workers
 
 
-def _show_plan(recipe: Recipe, runs: Path, until: str, as_json: bool) -> None:
+def show_plan(recipe: Recipe, runs: Path, until: str, as_json: bool) -> None:
+    """Print what would be done."""
     from structkd.stages import STAGES, Context, RunDirectory, make_plan
 
     plan = make_plan(recipe)

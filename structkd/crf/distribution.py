@@ -173,6 +173,10 @@ class LinearChainCRF:
             return self
         return LinearChainCRF._of(self._p.double(), self._given_positions)
 
+    def double(self) -> LinearChainCRF:
+        """The same chain in float64."""
+        return self._wide
+
     @Lazy
     def entropy(self) -> Tensor:
         """Entropy of the distribution over sequences [B] = log Z - <expectations, potentials>."""
@@ -223,6 +227,27 @@ class LinearChainCRF:
         if transition_counts is not None and transition_counts.dtype != dtype:
             transition_counts = transition_counts.to(dtype)
         return autograd.expected_score(p, marginals, transition_counts)
+
+    def match(self, marginals: Tensor, transition_counts: Tensor, mass: Tensor | None = None) -> Tensor:
+        """The loss of a target (E, N): mass * log Z - <E, emissions> - <N, transitions> - <E_1, start> - <E_n, end>.
+
+        With mass 1 it is the cross-entropy to the distribution that E and N are the expectations of, and its gradient
+        is the difference of the expectations. 0 * (-inf) counts as 0. One node, computed in float64.
+
+        Args:
+            marginals: E [B, T, C], 0 beyond the length; a constant.
+            transition_counts: N [B, C, C], of the same distribution as E; a constant.
+            mass: [B] what E sums to at each step; None is 1.
+
+        Returns:
+            [B], +inf where a mass > 0 meets a score of -inf.
+        """
+        p = self._p
+        if p.by_position:
+            raise ValueError("transitions depend on the position, so counts [B, C, C] do not determine the score")
+        if mass is None:
+            mass = marginals.new_ones(len(marginals))
+        return autograd.match(p, mass, marginals, transition_counts)
 
     @Lazy
     def argmax(self) -> Argmax:

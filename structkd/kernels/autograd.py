@@ -70,6 +70,14 @@ def _composed_log_likelihood(backend: Backend, p: Potentials, tags: Tensor) -> T
     return value.to(p.emissions.dtype)
 
 
+def match(p: Potentials, mass: Tensor, unary: Tensor, pairs: Tensor) -> Tensor:
+    """mass * log Z - <unary, pairs; potentials> [B] as one node; the targets are constants, without a gradient."""
+    backend = select(p.emissions.device)
+    if backend.differentiable or not _needs_graph(*p[:4]):
+        return backend.match(p, mass, unary, pairs).value
+    return _Match.apply(backend, mass, unary, pairs, p.lengths, *p[:4])
+
+
 def path_scores(p: Potentials, tags: Tensor) -> Tensor:
     """Scores [B, k] of paths [B, k, T]; ValueError for tags that are no path."""
     backend = select(p.emissions.device)
@@ -157,6 +165,32 @@ class _LogLikelihood(Function):
         unary = unary + (x[1].detach() - x[1]) * live[:, None, None]
         pairs = pairs + (x[2].detach() - x[2]) * live.view(-1, *[1] * (pairs.dim() - 1))
         return None, None, None, None, *scores.weigh(weight, unary, pairs, p)
+
+
+class _Match(Function):
+    """mass * log Z - <targets, potentials>, with the difference of the expectations from the same sweep."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, backend: Backend, mass: Tensor, unary: Tensor, pairs: Tensor, lengths: Tensor, *chain: Tensor
+    ) -> Tensor:
+        x = backend.match(_potentials(chain, lengths), mass, unary, pairs)
+        ctx.backend = backend
+        ctx.save_for_backward(*chain, lengths, x.marginals, x.pairs, mass)
+        return x.value
+
+    @staticmethod
+    def backward(ctx: Any, weight: Tensor) -> Any:
+        *chain, lengths, unary, pairs, mass = ctx.saved_tensors
+        p = _potentials(chain, lengths)
+        if not torch.is_grad_enabled():
+            return None, None, None, None, None, *ctx.backend.weigh(weight, unary, pairs, p)
+        # The gradient moves like that of mass * log Z, because the score of the targets is linear.
+        x = _Inference.apply(ctx.backend, "counts", lengths, *chain)
+        mass = mass.to(unary.dtype)[:, None, None]
+        unary = unary + (x[1] - x[1].detach()) * mass
+        pairs = pairs + (x[2] - x[2].detach()) * mass
+        return None, None, None, None, None, *scores.weigh(weight, unary, pairs, p)
 
 
 class _Directional(Function):

@@ -57,11 +57,12 @@ class Potentials(NamedTuple):
 class Expectations(NamedTuple):
     """A function of the potentials and its first derivatives; they are 0 beyond the length.
 
-    The function is log Z, or the log-probability of a path. The derivatives are 0 everywhere where no path is legal.
+    The function is log Z, the log-probability of a path, or the loss of a target; where no path is legal, the
+    derivatives of the former two are 0 everywhere.
     """
 
     value: Tensor  # [B]
-    marginals: Tensor  # [B, T, C]; for a path its one-hot tags minus the marginals
+    marginals: Tensor  # [B, T, C]; of a path its one-hot tags minus the marginals, of a target the reverse
     pairs: Tensor | None  # [B, C, C] or [B, T-1, C, C]; for a path its counts minus the expected ones
     state: Any = None  # what the backend can use again in ``directional``
 
@@ -155,6 +156,32 @@ class Backend:
     def check_tags(self, p: Potentials, tags: Tensor) -> None:
         """Raise ValueError unless each of tags [B, k, T] is a path, or -1 at every step."""
         scores.check_tags(tags, p.lengths, p.emissions.shape[2])
+
+    def match(self, p: Potentials, mass: Tensor, unary: Tensor, pairs: Tensor) -> Expectations:
+        """mass [B] * log Z - <unary, pairs; potentials> and its derivatives in one go.
+
+        +inf where a mass meets a score of -inf, or where no path is legal.
+
+        Args:
+            p: The chains; transitions must not depend on the position.
+            mass: What unary sums to at each step.
+            unary: Expected tags [B, T, C] under another distribution, times the mass.
+            pairs: Expected pairs of tags [B, C, C], likewise.
+        """
+        wide = p.double()  # the difference of two large scores
+        z, marginals, counts, _ = self.expectations(wide, "counts")
+        assert counts is not None
+        mass = mass.double()
+        score = self.expected_score(wide, unary.double(), pairs.double())
+        value = torch.where(mass == 0, 0, mass * z) - score
+        value = torch.where(torch.isneginf(score) | ((mass != 0) & torch.isneginf(z)), torch.inf, value)
+        dtype = p.emissions.dtype
+        inside = scores.within(p.lengths, unary.shape[1])[..., None]
+        return Expectations(
+            value.to(dtype),
+            torch.where(inside, marginals * mass[:, None, None] - unary, 0).to(dtype),
+            (counts * mass[:, None, None] - pairs).to(dtype),
+        )
 
     def path_scores(self, p: Potentials, tags: Tensor) -> Tensor:
         """Unnormalised scores [B, k] of paths [B, k, T]; -inf for a path of -1."""

@@ -47,6 +47,7 @@ _POINTER = ctypes.POINTER(_Potentials)
 # p = pointer, i = integer; every function takes the potentials first, but for the mask.
 _SIGNATURES = {
     "structkd_expectations": "ppppip",
+    "structkd_match": "pppppp",
     "structkd_directional": "ppippip",
     "structkd_topk": "ipp",
     "structkd_sample": "pip",
@@ -78,7 +79,12 @@ def load_library() -> ctypes.CDLL:
     library = ctypes.CDLL(str(path))
     kinds: dict[str, Any] = {"p": c_void_p, "i": c_int64}
     for name, signature in _SIGNATURES.items():
-        function = getattr(library, name)
+        function = getattr(library, name, None)
+        if function is None:
+            raise OSError(
+                f"{path} lacks {name}: it was built from other sources; reinstall structkd, or run "
+                "`python setup.py build_ext --inplace` in a checkout"
+            )
         function.restype = c_int64
         function.argtypes = (_POINTER, *(kinds[c] for c in signature))
     library.structkd_mask.restype = c_int64
@@ -172,6 +178,23 @@ class Native(Backend):
 
     def log_likelihood(self, p: Potentials, tags: Tensor) -> Expectations:
         return self._expectations(p, _int64(tags), "counts", False)
+
+    def match(self, p: Potentials, mass: Tensor, unary: Tensor, pairs: Tensor) -> Expectations:
+        dtype = p.emissions.dtype
+        mass, unary, pairs = (x if x.dtype is dtype else x.to(dtype) for x in (mass, unary, pairs))
+        mass, unary, pairs = mass.contiguous(), unary.contiguous(), pairs.contiguous()
+        value, excess, pair_excess = torch.empty_like(mass), torch.empty_like(unary), torch.empty_like(pairs)
+        self._ask(
+            p,
+            self._lib.structkd_match,
+            mass.data_ptr(),
+            unary.data_ptr(),
+            pairs.data_ptr(),
+            value.data_ptr(),
+            excess.data_ptr(),
+            pair_excess.data_ptr(),
+        )
+        return Expectations(value, excess, pair_excess)
 
     def _expectations(self, p: Potentials, tags: Tensor | None, pairs: Pairs, keep: bool) -> Expectations:
         e = p.emissions

@@ -7,11 +7,12 @@ from structkd.knowledge.combination import (
     only_possible,
     weighted_paths,
 )
-from structkd.knowledge.extraction import Knowledge, KnowledgeBatch, collate, extract
-from structkd.knowledge.store import SHARD_SENTENCES, KnowledgeStore, KnowledgeWriter, StoreFacts
+from structkd.knowledge.extraction import PARTS, Knowledge, KnowledgeBatch, collate, extract
+from structkd.knowledge.store import SHARD_SENTENCES, KnowledgeStore, KnowledgeWriter, StoreFacts, store_faults
 from structkd.knowledge.targets import Targets, gold_targets, inconsistency, path_targets, reconcile
 
 __all__ = [
+    "PARTS",
     "SHARD_SENTENCES",
     "Knowledge",
     "KnowledgeBatch",
@@ -29,5 +30,6 @@ __all__ = [
     "only_possible",
     "path_targets",
     "reconcile",
+    "store_faults",
     "weighted_paths",
 ]

@@ -51,7 +51,23 @@ def merge_tags(knowledge: Knowledge, targets: Sequence[int], num_tags: int, *, e
     counts = matrix.T @ knowledge.transition_counts.astype(np.float64) @ matrix
     paths, scores = _unique(np.asarray(targets, dtype=np.int64)[knowledge.paths], knowledge.scores)
     entropy = knowledge.entropy if entropy_is_known else float("nan")
-    return Knowledge(_log(marginals), counts.astype(np.float32), entropy, paths, scores)
+    emissions = transitions = None
+    if len(set(targets)) == len(targets):  # potentials can be moved, not merged
+        emissions, transitions = _moved(knowledge, targets, num_tags)
+    return Knowledge(_log(marginals), counts.astype(np.float32), entropy, paths, scores, emissions, transitions)
+
+
+def _moved(knowledge: Knowledge, targets: Sequence[int], num_tags: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Emissions and transitions, where there are some, in the columns of the tags that fine tags stand for."""
+    ids, emissions, transitions = np.asarray(targets), None, None
+    if knowledge.emissions is not None:
+        emissions = np.full((len(knowledge.emissions), num_tags), -np.inf, dtype=np.float32)
+        emissions[:, ids] = knowledge.emissions
+    if knowledge.transitions is not None:
+        transitions = np.full((num_tags + 2, num_tags), -np.inf, dtype=np.float32)
+        rows = np.concatenate((ids, [num_tags, num_tags + 1]))
+        transitions[np.ix_(rows, ids)] = knowledge.transitions
+    return emissions, transitions
 
 
 def mixture(parts: Sequence[Knowledge], weights: Sequence[float], k: int) -> Knowledge:

@@ -1,27 +1,25 @@
 """The knowledge store: what a teacher knows about a corpus, on disk.
 
 A folder of Arrow IPC *file* shards and a `manifest.json` with row counts and SHA-256 sums. It is memory-mapped: a
-student trains from it without the teacher in memory. Shards are written one after the other, each whole or absent,
-so a cut-off extraction goes on where it stopped.
+student trains from it without the teacher in memory. Every shard holds a fixed range of the sentences and is there
+whole or not at all, so that a cut-off extraction goes on, and a damaged shard is redone alone.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-
 from structkd.errors import IntegrityError
 from structkd.knowledge.extraction import Knowledge
+from structkd.knowledge.shards import Shard, encode
 from structkd.storage import file_sha256, read_json, write_atomic, write_json
 
 MANIFEST = "manifest.json"
-FORMAT = 1
+FORMAT = 2
 SHARD_SENTENCES = 2048
 
 
@@ -36,47 +34,71 @@ class StoreFacts:
     k: int
     dtype: str  # float16 | float32
     sentences: int
+    parts: list[str] = field(default_factory=list)  # kept besides, out of structkd.knowledge.PARTS
 
 
 class KnowledgeWriter:
-    """Writes a store shard by shard; `written` says how many sentences are already there.
+    """Writes a store shard by shard; `todo` says which sentences are still to be written.
+
+    Args:
+        shard_sentences: of each shard but the last; a store that was begun keeps its own.
 
     Raises:
         IntegrityError: the folder holds a store made from something else.
     """
 
-    def __init__(self, directory: Path, facts: StoreFacts) -> None:
+    def __init__(self, directory: Path, facts: StoreFacts, *, shard_sentences: int = SHARD_SENTENCES) -> None:
         self.directory = directory
         self.facts = facts
-        self.manifest: dict[str, Any] = {"format": FORMAT, "facts": asdict(facts), "complete": False, "shards": []}
-        path = directory / MANIFEST
-        if path.is_file():
-            found = read_json(path)
+        self.manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "facts": asdict(facts),
+            "shard_sentences": shard_sentences,
+            "complete": False,
+            "shards": [],
+        }
+        found = _readable(directory / MANIFEST)
+        if found is not None:
             if found["facts"] != asdict(facts):
                 raise IntegrityError(
                     f"{directory} holds knowledge of another teacher or corpus; remove it or use --runs"
                 )
-            intact = [shard for shard in found["shards"] if not _fault(directory, shard)]
-            # Sentences are stored in order: what follows a damaged shard is written again.
-            keep = next((i for i, shard in enumerate(found["shards"]) if shard not in intact), len(found["shards"]))
-            self.manifest["shards"] = found["shards"][:keep]
+            self.manifest["shard_sentences"] = found["shard_sentences"]
+            self.manifest["shards"] = [shard for shard in found["shards"] if not _fault(directory, shard)]
+
+    @property
+    def todo(self) -> list[range]:
+        """Sentences of the shards that are missing or damaged, shard by shard."""
+        size, end = self.manifest["shard_sentences"], self.facts.sentences
+        there = {shard["first"] for shard in self.manifest["shards"]}
+        return [range(first, min(first + size, end)) for first in range(0, end, size) if first not in there]
 
     @property
     def written(self) -> int:
         """Sentences in the shards that are complete."""
         return sum(shard["rows"] for shard in self.manifest["shards"])
 
-    def write_shard(self, rows: list[tuple[str, str, Knowledge]]) -> None:
-        """Append a shard of (sentence id, token fingerprint, knowledge)."""
-        name = f"shard-{len(self.manifest['shards']):05d}.arrow"
-        table = _table(rows, self.facts)
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_file(sink, table.schema) as writer:
-            writer.write_table(table)
-        write_atomic(self.directory / name, sink.getvalue().to_pybytes())
-        size = (self.directory / name).stat().st_size
-        shard = {"file": name, "rows": len(rows), "bytes": size, "sha256": file_sha256(self.directory / name)}
-        self.manifest["shards"].append(shard)
+    def write_shard(self, first: int, rows: list[tuple[str, str, Knowledge]], *, seconds: float | None = None) -> None:
+        """Write a shard.
+
+        Args:
+            first: where one of `todo` begins.
+            rows: sentence id, token fingerprint and knowledge of each of its sentences.
+            seconds: how long it took to find them out, for the record.
+        """
+        path = self.directory / f"shard-{first // self.manifest['shard_sentences']:05d}.arrow"
+        facts = self.facts
+        write_atomic(path, encode(rows, len(facts.labels), dtype=facts.dtype, parts=facts.parts).to_pybytes())
+        shard = {
+            "file": path.name,
+            "first": first,
+            "rows": len(rows),
+            "words": sum(len(item.log_marginals) for _, _, item in rows),
+            "bytes": path.stat().st_size,
+            "sha256": file_sha256(path),
+            "seconds": seconds,
+        }
+        self.manifest["shards"] = sorted([*self.manifest["shards"], shard], key=lambda one: one["first"])
         self._save()
 
     def finish(self) -> None:
@@ -93,25 +115,30 @@ class KnowledgeWriter:
 class KnowledgeStore:
     """A complete store, read without copies.
 
+    Attributes:
+        bytes: size of all shards.
+        words: of all sentences.
+        seconds: that the teacher took for them; None where that is not known.
+
     Raises:
-        IntegrityError: the store is missing, incomplete or damaged; the message names the shard.
+        IntegrityError: the store is missing, incomplete or damaged; the message names every damaged shard.
     """
 
     def __init__(self, directory: Path, *, check: bool = True) -> None:
         self.directory = directory
-        path = directory / MANIFEST
-        if not path.is_file():
-            raise IntegrityError(f"no knowledge at {directory}: run `structkd extract`")
-        manifest = read_json(path)
-        if not manifest["complete"]:
-            raise IntegrityError(f"the knowledge at {directory} is incomplete: run `structkd extract` again")
-        faults = [fault for shard in manifest["shards"] if check and (fault := _fault(directory, shard))]
+        faults = store_faults(directory, hashes=check)
         if faults:
-            raise IntegrityError("damaged knowledge: " + "; ".join(faults) + "; run `structkd extract` again")
+            raise IntegrityError("; ".join(faults) + ": run `structkd extract`, which redoes only what is damaged")
+        manifest = read_json(directory / MANIFEST)
+        shards = manifest["shards"]
         self.facts = StoreFacts(**manifest["facts"])
-        self.bytes = sum(shard["bytes"] for shard in manifest["shards"])
-        self._shards = [_Shard(directory / shard["file"], len(self.facts.labels)) for shard in manifest["shards"]]
-        self._starts = np.cumsum([0] + [shard["rows"] for shard in manifest["shards"]])[:-1].tolist()
+        self.bytes = sum(shard["bytes"] for shard in shards)
+        self.words = sum(shard["words"] for shard in shards)
+        seconds = [shard["seconds"] for shard in shards]
+        self.seconds: float | None = None if None in seconds else sum(seconds)
+        labels, parts = len(self.facts.labels), self.facts.parts
+        self._shards = [Shard(directory / shard["file"], labels, parts) for shard in shards]
+        self._starts = [shard["first"] for shard in shards]
 
     def __len__(self) -> int:
         return self.facts.sentences
@@ -137,60 +164,43 @@ class KnowledgeStore:
                 )
 
 
-class _Shard:
-    """Flat columns of one memory-mapped shard and where each sentence begins in them."""
+def store_faults(directory: Path, *, hashes: bool = True) -> list[str]:
+    """All that is wrong with a store, a line each: nothing there, cut off, or damaged shards by name.
 
-    def __init__(self, path: Path, num_tags: int) -> None:
-        self.table = pa.ipc.open_file(pa.memory_map(str(path))).read_all().combine_chunks()
-        self.num_tags = num_tags
-        self.columns: dict[str, tuple[np.ndarray, np.ndarray]] = {}
-        for name in ("log_marginals", "transition_counts", "paths", "scores"):
-            array = self.table[name].chunk(0)
-            values, offsets = array.values.to_numpy(zero_copy_only=True), array.offsets.to_numpy(zero_copy_only=True)
-            self.columns[name] = (values, offsets)
-        self.entropy = self.table["entropy"].to_numpy()
-
-    def _row(self, name: str, row: int) -> np.ndarray:
-        values, offsets = self.columns[name]
-        return values[offsets[row] : offsets[row + 1]]
-
-    def knowledge(self, row: int) -> Knowledge:
-        log_marginals = self._row("log_marginals", row).reshape(-1, self.num_tags)
-        counts = self._row("transition_counts", row).reshape(self.num_tags, self.num_tags)
-        paths = self._row("paths", row).reshape(-1, len(log_marginals))
-        return Knowledge(log_marginals, counts, float(self.entropy[row]), paths, self._row("scores", row))
+    Args:
+        hashes: whether to read every shard and compare its SHA-256; otherwise only presence and size are looked at.
+    """
+    if not (directory / MANIFEST).is_file():
+        return [f"there is no knowledge at {directory}"]
+    try:
+        manifest = read_json(directory / MANIFEST)
+    except IntegrityError as error:
+        return [str(error)]
+    if manifest["format"] != FORMAT:
+        return [f"the knowledge at {directory} has format {manifest['format']}, expected {FORMAT}: remove it"]
+    faults = [fault for shard in manifest["shards"] if (fault := _fault(directory, shard, hashes=hashes))]
+    if not manifest["complete"]:
+        rows = sum(shard["rows"] for shard in manifest["shards"])
+        faults.append(f"{directory} is incomplete: {rows} of {manifest['facts']['sentences']} sentences")
+    return faults
 
 
-def _table(rows: list[tuple[str, str, Knowledge]], facts: StoreFacts) -> pa.Table:
-    real = np.dtype(facts.dtype)
-    tag = np.dtype(np.uint8 if len(facts.labels) <= 256 else np.uint16)
-    knowledge = [row[2] for row in rows]
-    return pa.table(
-        {
-            "id": pa.array([row[0] for row in rows], pa.string()),
-            "tokens": pa.array([row[1] for row in rows], pa.string()),
-            "log_marginals": _lists([item.log_marginals for item in knowledge], real),
-            "transition_counts": _lists([item.transition_counts for item in knowledge], real),
-            "entropy": pa.array([item.entropy for item in knowledge], pa.float32()),
-            "paths": _lists([item.paths for item in knowledge], tag),
-            # Scores are compared with each other, so float16 would be too coarse for long sentences.
-            "scores": _lists([item.scores for item in knowledge], np.dtype(np.float32)),
-        }
-    )
+def _readable(path: Path) -> dict[str, Any] | None:
+    """A manifest, or None where nothing usable is there: without their sums, shards cannot be trusted."""
+    try:
+        found: dict[str, Any] = read_json(path)
+    except IntegrityError:
+        return None
+    return found if found["format"] == FORMAT else None
 
 
-def _lists(arrays: list[np.ndarray], dtype: np.dtype) -> pa.Array:
-    with np.errstate(over="ignore"):
-        flat = np.concatenate([array.reshape(-1) for array in arrays]).astype(dtype)
-    offsets = np.concatenate(([0], np.cumsum([array.size for array in arrays])))
-    return pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), pa.array(flat))
-
-
-def _fault(directory: Path, shard: dict[str, Any]) -> str | None:
+def _fault(directory: Path, shard: dict[str, Any], *, hashes: bool = True) -> str | None:
     """What is wrong with a shard, or None."""
     path = directory / shard["file"]
     if not path.is_file():
         return f"{path} is missing"
     if path.stat().st_size != shard["bytes"]:
         return f"{path} has {path.stat().st_size} bytes instead of {shard['bytes']}"
-    return None if file_sha256(path) == shard["sha256"] else f"{path} does not match its SHA-256"
+    if hashes and file_sha256(path) != shard["sha256"]:
+        return f"{path} does not match its SHA-256"
+    return None

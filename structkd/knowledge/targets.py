@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from structkd.errors import DataError
 
 
 class Targets(NamedTuple):
@@ -27,6 +28,11 @@ class Targets(NamedTuple):
     def weighted(self, weight: Tensor) -> Targets:
         """Both parts times a weight [B]."""
         return Targets(self.marginals * weight[:, None, None], self.transition_counts * weight[:, None, None])
+
+    def mixed(self, other: Targets, weight: Tensor) -> Targets:
+        """The mixture with a weight [B] for the other one and 1 - weight for this one."""
+        w = weight[:, None, None]
+        return Targets(*(torch.lerp(a, b, w) for a, b in zip(self, other, strict=True)))
 
     def plus(self, other: Targets) -> Targets:
         """The sum of both parts: with weights that sum to 1, the counts of the mixture."""
@@ -52,18 +58,16 @@ def path_targets(paths: Tensor, weights: Tensor, num_tags: int) -> Targets:
     References:
         Wang et al., ACL 2020, equations 8 and 9 (https://arxiv.org/abs/2004.03846).
     """
-    known = paths >= 0
-    # Tag C collects padding and is cut off again: one-hot of an index, not a scatter with conditions.
-    indices = torch.where(known, paths, num_tags)
-    one_hot = functional.one_hot(indices, num_tags + 1)[..., :num_tags].to(weights.dtype)
-    marginals = torch.einsum("bktc,bk->btc", one_hot, weights)
-    batch, k, _ = paths.shape
+    batch, k, length = paths.shape
+    # Tag C collects padding and is cut off again: a scatter without conditions.
+    indices = torch.where(paths >= 0, paths, num_tags)
+    marginals = weights.new_zeros(batch, length, num_tags + 1)
+    marginals.scatter_add_(2, indices.transpose(1, 2), weights[:, None, :].expand(batch, length, k))
     cells = indices[:, :, :-1] * (num_tags + 1) + indices[:, :, 1:]
     counts = weights.new_zeros(batch, (num_tags + 1) ** 2)
-    spread = weights.unsqueeze(-1).expand_as(cells) if cells.shape[-1] else weights.new_zeros(batch, k, 0)
-    counts.scatter_add_(1, cells.reshape(batch, -1), spread.reshape(batch, -1))
+    counts.scatter_add_(1, cells.flatten(1), weights[:, :, None].expand_as(cells).flatten(1))
     counts = counts.view(batch, num_tags + 1, num_tags + 1)[:, :num_tags, :num_tags]
-    return Targets(marginals, counts)
+    return Targets(marginals[..., :num_tags], counts)
 
 
 def inconsistency(targets: Targets, lengths: Tensor) -> Tensor:
@@ -74,19 +78,37 @@ def inconsistency(targets: Targets, lengths: Tensor) -> Tensor:
     return torch.maximum(rows, columns)
 
 
-def reconcile(targets: Targets, lengths: Tensor, *, iterations: int = 8) -> Targets:
+def reconcile(targets: Targets, lengths: Tensor, *, iterations: int = 4, tolerance: float = 1e-5) -> Targets:
     """Mend rounding: E sums to 1 at each word, N is scaled until its margins are those of E (Sinkhorn).
 
     Zeros stay zeros, so that what the teacher forbids stays forbidden.
+
+    Args:
+        iterations: at most so many; what float16 left shrinks several times in each.
+        tolerance: largest difference between margins that is good enough, in words.
+
+    Raises:
+        DataError: E and N are still further apart than 1e-3: they are not of one distribution, and a loss on them
+            would have no lower bound.
     """
     total = targets.marginals.sum(-1, keepdim=True)
     marginals = targets.marginals / torch.where(total > 0, total, 1)
     before, after = _pair_margins(marginals, lengths)
     counts = targets.transition_counts
     for _ in range(iterations):
-        counts = counts * _ratio(before, counts.sum(2)).unsqueeze(2)
+        rows = counts.sum(2)
+        if (rows - before).abs().max() <= tolerance and (counts.sum(1) - after).abs().max() <= tolerance:
+            break
+        counts = counts * _ratio(before, rows).unsqueeze(2)
         counts = counts * _ratio(after, counts.sum(1)).unsqueeze(1)
-    return Targets(marginals, counts)
+    mended = Targets(marginals, counts)
+    worst, row = inconsistency(mended, lengths).max(0)
+    if worst > 1e-3:
+        raise DataError(
+            f"targets of sentence {int(row)} of the batch: marginals and transition counts differ by "
+            f"{float(worst):.2g} after rounding was mended, expected at most 1e-3; they must be of one distribution"
+        )
+    return mended
 
 
 def _pair_margins(marginals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
@@ -97,4 +119,6 @@ def _pair_margins(marginals: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _ratio(wanted: Tensor, present: Tensor) -> Tensor:
-    return torch.where(present > 0, wanted.clamp(min=0) / torch.where(present > 0, present, 1), 0)
+    """wanted / present; 1 where nothing is present, since nothing can be scaled there."""
+    empty = present <= 0
+    return torch.where(empty, 1, wanted.clamp(min=0) / torch.where(empty, 1, present))

@@ -12,6 +12,7 @@ from structkd.recipe.corpora import (
 )
 from structkd.recipe.labels import card_labels, card_map, label_set
 from structkd.recipe.models import EncoderSpec, PretrainedEncoderSpec, RecurrentEncoderSpec, TrainingSpec
+from structkd.recipe.objectives import OBJECTIVE_NAMES, ObjectiveName, WeightedName, parse_objective
 from structkd.recipe.resolution import (
     corpus_root,
     dump_recipe,
@@ -25,7 +26,6 @@ from structkd.recipe.schema import (
     BaselineSpec,
     EnsembleSpec,
     KnowledgeSpec,
-    ObjectiveName,
     ProvenanceSpec,
     Recipe,
     StudentSpec,
@@ -34,6 +34,7 @@ from structkd.recipe.schema import (
 from structkd.recipe.variations import Variant, Variation, first_seeds, load_variants, parse_variation
 
 __all__ = [
+    "OBJECTIVE_NAMES",
     "AnnealingSpec",
     "BaselineSpec",
     "CorporaSpec",
@@ -57,6 +58,7 @@ __all__ = [
     "UnseenSpec",
     "Variant",
     "Variation",
+    "WeightedName",
     "card_labels",
     "card_map",
     "corpus_root",
@@ -69,6 +71,7 @@ __all__ = [
     "load_recipe",
     "load_teacher",
     "load_variants",
+    "parse_objective",
     "parse_recipe",
     "parse_variation",
 ]

@@ -9,6 +9,7 @@ from structkd.recipe.corpora import CorpusSpec, EntityLabels
 from structkd.recipe.faults import Fault, Path, nearest
 from structkd.recipe.labels import card_map
 from structkd.recipe.models import RecurrentEncoderSpec, TrainingSpec
+from structkd.recipe.objectives import LOCAL, parse_objective
 from structkd.recipe.schema import Recipe, TeacherCard
 
 
@@ -179,10 +180,14 @@ def _objective_faults(recipe: Recipe) -> Iterator[Fault]:
     yield from _repeated(recipe.objective, ("objective",), "repeated:")
     knowledge = recipe.knowledge
     for objective in recipe.objective:
-        if knowledge.local_temperature != 1.0 and objective != "posterior":
+        names = [term.name for term in parse_objective(objective)]
+        if knowledge.local_temperature != 1.0 and not set(names) <= set(LOCAL):
             # Softened posteriors and unsoftened transition counts are of no one distribution, and then the
             # structural loss has no lower bound.
-            message = f"{knowledge.local_temperature} is for objective posterior only, got {objective}; use temperature"
+            message = (
+                f"{knowledge.local_temperature} is for the objectives {', '.join(LOCAL)} only, got {objective}; "
+                "use temperature"
+            )
             yield Fault(("knowledge", "local_temperature"), message)
         if "topk" in objective and knowledge.k == 0:
             yield Fault(("knowledge", "k"), f"got 0, expected at least 1 for objective {objective}")

@@ -58,6 +58,9 @@ class TrainingSpec(Spec):
     final_learning_rate_fraction: Fraction = Field(0.05, description="where linear and cosine end, of the peak")
     gradient_clip: Positive | None = Field(5.0, description="largest gradient norm; null: no clipping")
     optimizer: Literal["adamw", "sgd"] = Field("adamw", description="optimiser")
+    reduction: Literal["sentences", "tokens"] = Field(
+        "sentences", description="the loss is the mean over the sentences, or over the words, of an optimiser step"
+    )
     gradient_accumulation: Count = Field(1, description="micro-batches in an optimiser step")
     precision: Literal["float32", "bf16"] = Field("float32", description="of the encoder; the CRF is always float32")
     balance_exponent: Fraction = Field(

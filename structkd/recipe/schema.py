@@ -4,20 +4,26 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, GetJsonSchemaHandler
+from pydantic import AfterValidator, BeforeValidator, Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from structkd.recipe.corpora import CorporaSpec, CorpusSpec, LabelsSpec, UnlabeledTexts, UnseenSpec
 from structkd.recipe.models import EncoderSpec, TrainingSpec
+from structkd.recipe.objectives import DescribeObjective, spell
 from structkd.recipe.spec import Count, Fraction, Language, Name, Positive, Size, Spec, Task
 
-ObjectiveName = Literal["nll", "topk", "topk_weighted", "posterior", "posterior+topk_weighted", "structural"]
+ObjectiveText = Annotated[str, AfterValidator(spell), DescribeObjective()]
 ControlName = Literal["baseline", "pseudo-labels"]
 
 
 def _listed(value: Any) -> Any:
     return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+
+def _constant(value: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return {"start": value, "end": value} if number else value
 
 
 class _OrNames:
@@ -95,7 +101,9 @@ class KnowledgeSpec(Spec):
 
     k: Size = Field(5, description="length of the k-best lists")
     temperature: Positive = Field(1.0, description="global: every potential is divided by it, in teachers and student")
-    local_temperature: Positive = Field(1.0, description="softens finished posteriors; objective posterior only")
+    local_temperature: Positive = Field(
+        1.0, description="softens finished posteriors; only for token, emission, posterior"
+    )
     dtype: Literal["float16", "float32"] = Field("float16", description="of stored log-marginals")
 
 
@@ -108,11 +116,12 @@ class EnsembleSpec(Spec):
 
 
 class AnnealingSpec(Spec):
-    """Weight of knowledge on gold sentences (the rest is gold); on untagged sentences it is 1."""
+    """Weight of knowledge on gold sentences (the rest is gold); on untagged sentences it is 1. A number: constant."""
 
     start: Fraction = Field(1.0, description="at the first step")
     end: Fraction = Field(0.0, description="when the fall is over")
-    fraction: Fraction = Field(1.0, description="share of the steps in which it falls, linearly")
+    fraction: Fraction = Field(1.0, description="share of training in which it falls, linearly")
+    per: Literal["step", "epoch"] = Field("step", description="whether it changes at every step or every epoch")
 
 
 class BaselineSpec(Spec):
@@ -144,11 +153,16 @@ class Recipe(Spec):
     unseen: tuple[UnseenSpec, ...] = Field((), description="test sets in languages that no teacher saw")
     student: StudentSpec = Field(description="the student")
     objective: Annotated[
-        tuple[ObjectiveName, ...],
-        BeforeValidator(_listed, json_schema_input_type=ObjectiveName | list[ObjectiveName]),
-    ] = Field(min_length=1, description="one objective, or a list of them to compare")
+        tuple[ObjectiveText, ...],
+        BeforeValidator(_listed, json_schema_input_type=ObjectiveText | list[ObjectiveText]),
+    ] = Field(
+        min_length=1,
+        description="one objective, or a list of them to compare; each a name or 0.5*posterior + 0.5*topk_weighted",
+    )
     knowledge: KnowledgeSpec = Field(KnowledgeSpec(), description="what is asked of the teachers")
-    annealing: AnnealingSpec = Field(AnnealingSpec(), description="from knowledge to gold")
+    annealing: Annotated[AnnealingSpec, BeforeValidator(_constant, json_schema_input_type=AnnealingSpec | float)] = (
+        Field(AnnealingSpec(), description="from knowledge to gold; a number keeps one weight throughout")
+    )
     controls: tuple[ControlName, ...] = Field(
         ("baseline", "pseudo-labels"), description="what the student is compared with"
     )

@@ -46,7 +46,8 @@ def validate(model: type[Section], document: Document) -> tuple[Section | None, 
         return model.model_validate_json(json.dumps(document.data), strict=True), []
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        faults = [_fault(model, document, details) for details in errors if not _follows_from_another(details)]
+        # One number may stand for several values, and is told once.
+        faults = {_fault(model, document, details): None for details in errors if not _follows_from_another(details)}
         return None, sorted(faults, key=_order)
 
 
@@ -104,6 +105,8 @@ def _message(model: type[BaseModel], details: ErrorDetails, path: Path) -> str:
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
         return f"got {_shown(got)}, expected {words} {context[key]}"
+    if kind == "value_error":  # a validator of ours has said all
+        return f"got {_shown(got)}: {context['error']}"
     if kind == "too_short":
         return f"got {_shown(got)}, expected at least {context['min_length']}"
     if kind == "string_pattern_mismatch":

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from structkd.corpus import Sentence
-from structkd.knowledge import KnowledgeStore, allowed_tags
-from structkd.objective import Annealing, Objective, make_objective
+from structkd.knowledge import PARTS, KnowledgeStore, allowed_tags
+from structkd.objective import Annealing, Objective
 from structkd.recipe import Recipe
 from structkd.stages.corpora import Corpora, corpus_fingerprint, load_corpora
 from structkd.stages.extract import ExtractJob
 from structkd.stages.jobs import Context, Report
 from structkd.stages.labelling import Labeller
+from structkd.stages.objectives import objective_of
 from structkd.stages.teach import examples_of, settings_of, train_tagger
 from structkd.storage import fingerprint, is_sealed
 from structkd.training import Example, LengthBatches, TrainingSettings
@@ -39,7 +40,8 @@ class DistillJob:
     @property
     def model(self) -> str:
         """Its folder in the run directory."""
-        return f"models/{self.method}/seed-{self.seed}"
+        # A star in the name of a folder would be a pattern to every shell.
+        return f"models/{self.method.replace('*', 'x')}/seed-{self.seed}"
 
     @property
     def title(self) -> str:
@@ -75,7 +77,7 @@ class DistillJob:
     def _objective(self, recipe: Recipe) -> Objective | None:
         if self.role != "student":
             return None
-        return make_objective(self.method, local_temperature=recipe.knowledge.local_temperature)
+        return objective_of(self.method, local_temperature=recipe.knowledge.local_temperature)
 
     def _examples(self, context: Context, corpora: Corpora) -> list[Example]:
         """Gold and, where there are stores, untagged sentences of all languages."""
@@ -166,8 +168,11 @@ def _used(recipe: Recipe, method: str, store: ExtractJob) -> dict[str, Any]:
     if method == PSEUDO:
         # The best path is the same at any temperature, in any precision and at the head of any list.
         return {name: used[name] for name in ("teacher", "corpus", "labels")}
-    if not make_objective(method).needs_paths:
+    needs = objective_of(method).needs
+    if "paths" not in needs:
         del used["k"]
+    # What a store holds for other objectives changes nothing.
+    used["parts"] = sorted(needs.intersection(PARTS))
     return used
 
 

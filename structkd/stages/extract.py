@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from structkd.corpus import Sentence, token_fingerprint
 from structkd.errors import IntegrityError
-from structkd.knowledge import SHARD_SENTENCES, KnowledgeStore, KnowledgeWriter, StoreFacts
+from structkd.knowledge import PARTS, KnowledgeStore, KnowledgeWriter, StoreFacts
 from structkd.recipe import Recipe
 from structkd.stages.corpora import Corpora, Text, corpus_fingerprint, load_corpora
 from structkd.stages.jobs import Context, Report
 from structkd.stages.labelling import Labeller, ensemble
+from structkd.stages.objectives import objective_of
 from structkd.storage import fingerprint
 
 
@@ -50,15 +53,45 @@ class ExtractJob:
         sentences = labelled_text(corpora.texts[self.text])
         writer = KnowledgeWriter(context.run.knowledge(self.key), self.facts)
         teachers = ensemble(self.labellers, sentences, context, corpora)
-        while (start := writer.written) < len(sentences):
-            part = sentences[start : start + SHARD_SENTENCES]
+        for wanted in writer.todo:
+            part = sentences[wanted.start : wanted.stop]
+            written = writer.written
 
-            def count(done: int, _: int, start: int = start) -> None:
-                report(start + done, len(sentences), "sentences")
+            def count(done: int, _: int, written: int = written) -> None:
+                report(written + done, len(sentences), "sentences")
 
-            found = teachers.knowledge(part, k=self.facts.k, temperature=self.facts.temperature, progress=count)
-            writer.write_shard([(s.id, token_fingerprint(s.words), item) for s, item in zip(part, found, strict=True)])
+            begun = time.perf_counter()
+            found = teachers.knowledge(
+                part, k=self.facts.k, temperature=self.facts.temperature, parts=self.facts.parts, progress=count
+            )
+            rows = [(s.id, token_fingerprint(s.words), item) for s, item in zip(part, found, strict=True)]
+            writer.write_shard(wanted.start, rows, seconds=time.perf_counter() - begun)
         writer.finish()
+
+    def summary(self, context: Context) -> StoreSummary:
+        """What its store holds, and what that cost."""
+        store = KnowledgeStore(context.run.knowledge(self.key), check=False)
+        return StoreSummary(
+            text=self.text,
+            store=self.key,
+            sentences=len(store),
+            tokens=store.words,
+            bytes=store.bytes,
+            bytes_per_token=round(store.bytes / max(store.words, 1), 2),
+            sentences_per_second=round(len(store) / store.seconds, 1) if store.seconds else None,
+        )
+
+
+class StoreSummary(NamedTuple):
+    """A knowledge store in numbers; sentences per second are those of the extraction, network and all."""
+
+    text: str
+    store: str
+    sentences: int
+    tokens: int
+    bytes: int
+    bytes_per_token: float
+    sentences_per_second: float | None
 
 
 def labelled_text(text: Text) -> list[Sentence]:
@@ -68,6 +101,7 @@ def labelled_text(text: Text) -> list[Sentence]:
 
 def extract_jobs(recipe: Recipe, corpora: Corpora, labellers: Mapping[str, Labeller]) -> list[ExtractJob]:
     """One job a text."""
+    needed = {part for objective in recipe.objective for part in objective_of(objective).needs}
     jobs = []
     for name, text in corpora.texts.items():
         sentences = labelled_text(text)
@@ -82,6 +116,7 @@ def extract_jobs(recipe: Recipe, corpora: Corpora, labellers: Mapping[str, Label
             k=max(recipe.knowledge.k, 1),
             dtype=recipe.knowledge.dtype,
             sentences=len(sentences),
+            parts=sorted(needed.intersection(PARTS)),
         )
         jobs.append(ExtractJob(name, team, facts))
     return jobs

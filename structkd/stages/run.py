@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from structkd.knowledge import store_faults
 from structkd.recipe import Recipe, dump_recipe
 from structkd.report import write_report
 from structkd.stages.corpora import Corpora, load_corpora
 from structkd.stages.directory import RunDirectory, write_environment
 from structkd.stages.distill import DistillJob, distill_jobs
 from structkd.stages.evaluate import EvaluateJob, evaluate_jobs, write_scores
-from structkd.stages.extract import ExtractJob, extract_jobs
+from structkd.stages.extract import ExtractJob, StoreSummary, extract_jobs
 from structkd.stages.jobs import Context, Display, JobRunner, Silence
 from structkd.stages.labelling import make_labellers
 from structkd.stages.teach import TeachJob, teach_jobs, teacher_seeds
@@ -44,6 +45,18 @@ def make_plan(recipe: Recipe) -> Plan:
     stores = list({job.key: job for group in labellers for job in extract_jobs(recipe, corpora, group)}.values())
     students = distill_jobs(recipe, corpora, stores)
     return Plan(corpora, teachers, stores, students, evaluate_jobs(recipe, corpora, labellers, students))
+
+
+def store_faults_of(recipe: Recipe, runs: Path) -> list[str]:
+    """All that is missing, cut off or damaged in the knowledge stores of a recipe, a line each; every shard is read."""
+    directory = RunDirectory(runs / recipe.name)
+    return [fault for job in make_plan(recipe).extract for fault in store_faults(directory.knowledge(job.key))]
+
+
+def summaries(recipe: Recipe, runs: Path) -> list[StoreSummary]:
+    """The knowledge stores of a recipe in numbers."""
+    context = Context(recipe, RunDirectory(runs / recipe.name), "cpu")
+    return [job.summary(context) for job in make_plan(recipe).extract]
 
 
 def run(

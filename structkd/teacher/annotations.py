@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,13 +106,20 @@ class Annotations:
         return not self._find(sentence).says_nothing
 
     def knowledge(
-        self, sentences: Sequence[Sentence], *, k: int, temperature: float = 1.0, progress: Progress | None = None
+        self,
+        sentences: Sequence[Sentence],
+        *,
+        k: int,
+        temperature: float = 1.0,
+        parts: Collection[str] = (),
+        progress: Progress | None = None,
     ) -> list[Knowledge]:
         """What is known about each sentence, in their order and in the student's tags.
 
         Args:
             k: length of the k-best lists; n-best lists are cut to it only in the list, not in the expectations.
             temperature: global: of the potentials of posteriors, and of the weights of n-best lists.
+            parts: what to keep besides; only posteriors have emissions and transitions.
         """
         num_tags = len(self.label_map.target)
         entries = [self._find(sentence) for sentence in sentences]
@@ -129,7 +136,8 @@ class Annotations:
         for start in range(0, len(chains), 64):
             part = chains[start : start + 64]
             batch = fine_chain(self._batch([entries[i] for i in part]), self.label_map)
-            found.update(zip(part, knowledge_of(batch, self.label_map, k=k, temperature=temperature), strict=True))
+            items = knowledge_of(batch, self.label_map, k=k, temperature=temperature, parts=parts)
+            found.update(zip(part, items, strict=True))
         if progress is not None:
             progress(len(sentences), len(sentences))
         return [found[i] for i in range(len(sentences))]

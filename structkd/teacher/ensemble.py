@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -57,13 +57,19 @@ class TeacherEnsemble:
         self.batch_size = batch_size
 
     def knowledge(
-        self, sentences: Sequence[Sentence], *, k: int, temperature: float = 1.0, progress: Progress | None = None
+        self,
+        sentences: Sequence[Sentence],
+        *,
+        k: int,
+        temperature: float = 1.0,
+        parts: Collection[str] = (),
+        progress: Progress | None = None,
     ) -> list[Knowledge]:
         """What the teachers of its language know about each sentence, in their order."""
         found: dict[int, Knowledge] = {}
         for language, indices in self._routes(sentences).items():
             part = [sentences[i] for i in indices]
-            ask = partial(self._ask, self.members[language], part, k=k, temperature=temperature)
+            ask = partial(self._ask, self.members[language], part, k=k, temperature=temperature, parts=parts)
             found.update(zip(indices, ask(progress=_shifted(progress, len(found), len(sentences))), strict=True))
         return [found[i] for i in range(len(sentences))]
 
@@ -100,13 +106,16 @@ class TeacherEnsemble:
         *,
         k: int,
         temperature: float,
+        parts: Collection[str],
         progress: Progress | None,
     ) -> list[Knowledge]:
         if len(team) == 1:
-            return team[0].source.knowledge(sentences, k=k, temperature=temperature, progress=progress)
+            return team[0].source.knowledge(sentences, k=k, temperature=temperature, parts=parts, progress=progress)
         if self.combine == "product":
             chains = _product(team, sentences)
-            found = extract_chains(chains, k=k, temperature=temperature, batch_size=self.batch_size, progress=progress)
+            found = extract_chains(
+                chains, k=k, temperature=temperature, parts=parts, batch_size=self.batch_size, progress=progress
+            )
             for sentence, item in zip(sentences, found, strict=True):
                 if np.isneginf(item.log_marginals).all():
                     raise DataError(
@@ -142,14 +151,20 @@ class CrossFittedTeacher:
         self.fold_of = fold_of
 
     def knowledge(
-        self, sentences: Sequence[Sentence], *, k: int, temperature: float = 1.0, progress: Progress | None = None
+        self,
+        sentences: Sequence[Sentence],
+        *,
+        k: int,
+        temperature: float = 1.0,
+        parts: Collection[str] = (),
+        progress: Progress | None = None,
     ) -> list[Knowledge]:
         """What is known about each sentence by the teacher that did not see it."""
         found: dict[int, Knowledge] = {}
         for source, indices in self._routes(sentences):
             part = [sentences[i] for i in indices]
             shifted = _shifted(progress, len(found), len(sentences))
-            answers = source.knowledge(part, k=k, temperature=temperature, progress=shifted)
+            answers = source.knowledge(part, k=k, temperature=temperature, parts=parts, progress=shifted)
             found.update(zip(indices, answers, strict=True))
         return [found[i] for i in range(len(sentences))]
 
@@ -180,7 +195,13 @@ def assign_folds(sentences: Sequence[Sentence], folds: int) -> dict[str, int]:
 
 
 def extract_chains(
-    chains: Sequence[Chain], *, k: int, temperature: float, batch_size: int = 64, progress: Progress | None = None
+    chains: Sequence[Chain],
+    *,
+    k: int,
+    temperature: float,
+    parts: Collection[str] = (),
+    batch_size: int = 64,
+    progress: Progress | None = None,
 ) -> list[Knowledge]:
     """Everything that objectives need from chains of single sentences."""
     found: list[Knowledge] = []
@@ -193,7 +214,7 @@ def extract_chains(
             torch.stack([chain.end_transitions for chain in part]),
             torch.tensor([len(chain.emissions) for chain in part]),
         )
-        found += extract(batch, k=k, temperature=temperature)
+        found += extract(batch, k=k, temperature=temperature, parts=parts)
         if progress is not None:
             progress(len(found), len(chains))
     return found

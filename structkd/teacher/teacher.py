@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -33,7 +33,13 @@ class Source(Protocol):
     """Whoever knows something about sentences: a teacher, several of them, or annotations of another maker."""
 
     def knowledge(
-        self, sentences: Sequence[Sentence], *, k: int, temperature: float = 1.0, progress: Progress | None = None
+        self,
+        sentences: Sequence[Sentence],
+        *,
+        k: int,
+        temperature: float = 1.0,
+        parts: Collection[str] = (),
+        progress: Progress | None = None,
     ) -> list[Knowledge]:
         """What is known about each sentence, in the student's tags."""
 
@@ -90,17 +96,25 @@ class Teacher:
         return cls(tagger, label_map, name=str(directory))
 
     def knowledge(
-        self, sentences: Sequence[Sentence], *, k: int, temperature: float = 1.0, progress: Progress | None = None
+        self,
+        sentences: Sequence[Sentence],
+        *,
+        k: int,
+        temperature: float = 1.0,
+        parts: Collection[str] = (),
+        progress: Progress | None = None,
     ) -> list[Knowledge]:
         """What the teacher knows about each sentence, in their order and in the student's tags.
 
         Args:
             k: length of the k-best lists.
             temperature: global temperature, in the potentials.
+            parts: what to keep besides, out of structkd.knowledge.PARTS.
         """
         found: dict[int, Knowledge] = {}
         for indices, chain in self._fine(sentences, progress):
-            found.update(zip(indices, knowledge_of(chain, self.label_map, k=k, temperature=temperature), strict=True))
+            items = knowledge_of(chain, self.label_map, k=k, temperature=temperature, parts=parts)
+            found.update(zip(indices, items, strict=True))
         return [found[i] for i in range(len(sentences))]
 
     def chains(self, sentences: Sequence[Sentence]) -> list[Chain]:
@@ -167,9 +181,11 @@ def fine_chain(chain: LinearChainCRF, label_map: LabelMap) -> LinearChainCRF:
     return chain if label_map.legal is None else chain.condition(label_map.legal)
 
 
-def knowledge_of(chain: LinearChainCRF, label_map: LabelMap, *, k: int, temperature: float) -> list[Knowledge]:
+def knowledge_of(
+    chain: LinearChainCRF, label_map: LabelMap, *, k: int, temperature: float, parts: Collection[str] = ()
+) -> list[Knowledge]:
     """Everything that objectives need, in the student's tags, from distributions over the fine tags of a map."""
-    items = extract(chain, k=k, temperature=temperature)
+    items = extract(chain, k=k, temperature=temperature, parts=parts)
     targets, num_tags = label_map.target_ids, len(label_map.target)
     if targets == list(range(num_tags)):
         return items

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from structkd.knowledge import Knowledge, collate
+from structkd.objective import Objective, nll, prepare
 from structkd.tagger import Batcher
 
 UNKNOWN = -1  # tag of padding, and of every word of a sentence without gold tags
@@ -46,32 +47,33 @@ class Examples(Dataset[Example]):
 
 
 class Collator:
-    """Examples -> a batch: `inputs` of the model, `tags` [B, T], `knowledge` (as dict) and the ids of the sentences.
+    """Examples -> a batch: `inputs` of the model, `tags` [B, T], the `lesson` of an objective, ids of the sentences.
 
     `allowed` [B, T, C] is there where tags of at least one sentence are known in part; True for all others.
     """
 
-    def __init__(self, batcher: Batcher, num_tags: int, *, with_knowledge: bool) -> None:
+    def __init__(self, batcher: Batcher, num_tags: int, objective: Objective | None = None) -> None:
         self.batcher = batcher
         self.num_tags = num_tags
-        self.with_knowledge = with_knowledge
+        self.objective = objective or nll()
 
     def __call__(self, examples: list[Example]) -> dict[str, Any]:
         inputs = self.batcher([e.words for e in examples], [e.language for e in examples])
+        mask = inputs["mask"]
         batch: dict[str, Any] = {
             "inputs": inputs,
-            "tags": padded_tags([example.tags for example in examples], inputs["mask"].shape[1]),
+            "tags": padded_tags([example.tags for example in examples], mask.shape[1]),
             "ids": [f"{example.language}:{example.id}" for example in examples],
         }
         if any(example.allowed is not None for example in examples):
-            allowed = torch.ones(*inputs["mask"].shape, self.num_tags, dtype=torch.bool)
+            allowed = torch.ones(*mask.shape, self.num_tags, dtype=torch.bool)
             for row, example in enumerate(examples):
                 if example.allowed is not None:
                     allowed[row, : len(example.allowed)] = torch.from_numpy(example.allowed)
             batch["allowed"] = allowed
-        if self.with_knowledge:
+        if self.objective.needs_knowledge:
             items = [example.knowledge() if example.knowledge else None for example in examples]
-            batch["knowledge"] = collate(items, inputs["mask"].shape[1], self.num_tags)._asdict()
+            batch["lesson"] = prepare(self.objective, collate(items, mask.shape[1], self.num_tags), mask.sum(1))
         return batch
 
 

@@ -25,6 +25,7 @@ class TrainingSettings:
     gradient_clip: float = 5.0
     optimizer: str = "adamw"  # adamw | sgd
     gradient_accumulation: int = 1
+    reduction: str = "sentences"  # sentences | tokens: what the loss of an optimiser step is the mean over
     precision: str = "float32"  # float32 | bf16
     balance_exponent: float = 1.0
     checkpoint_steps: int | None = None  # None: at the end of every epoch

@@ -13,15 +13,18 @@ from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from structkd.crf import LinearChainCRF
 from structkd.errors import DataError
-from structkd.knowledge import KnowledgeBatch, gold_targets
-from structkd.objective import Annealing, Objective, loss, nll
+from structkd.knowledge import gold_targets
+from structkd.objective import Annealing, Lesson, Objective, conflict, divergence, loss, nll
 from structkd.storage import seal
 from structkd.tagger import CRFTagger, Tagger
 from structkd.training.checkpoints import newest_checkpoint
 from structkd.training.examples import UNKNOWN, Collator, Examples
 from structkd.training.sampling import LengthBatches
 from structkd.training.settings import TrainingSettings, learning_rate_factor, make_optimizer
+
+DIVERGENCE_STEPS = 5  # the divergence costs a forward pass of the chain: every fifth step tells enough
 
 Progress = Callable[[int, int, float | None], None]
 """Called with the steps done, the steps in all, and the last logged loss in nats a sentence."""
@@ -30,8 +33,8 @@ Progress = Callable[[int, int, float | None], None]
 class TaggerTrainer(Trainer):
     """Trains a `CRFTagger` by an objective.
 
-    The loss is the mean over the sentences of the optimiser step, over all micro-batches and processes: a mean of
-    micro-batch means would weigh a sentence by the size of its batch.
+    The loss is the mean over the sentences (or words) of the optimiser step, over all micro-batches and processes: a
+    mean of micro-batch means would weigh a sentence by the size of its batch.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class TaggerTrainer(Trainer):
         temperature: float,
         **kwargs: Any,
     ) -> None:
-        collator = Collator(tagger.batcher, len(tagger.labels), with_knowledge=objective.needs_knowledge)
+        collator = Collator(tagger.batcher, len(tagger.labels), objective)
         super().__init__(model=tagger.model, args=args, train_dataset=examples, data_collator=collator, **kwargs)
         self.tagger = tagger
         self.examples = examples
@@ -54,6 +57,7 @@ class TaggerTrainer(Trainer):
         self.objective: Objective = objective
         self.annealing = annealing
         self.temperature = temperature
+        self.divergences: list[Tensor] = []  # of the batches since the last entry of the log
         # The loss below is already a mean over the whole step; Trainer must not divide it again.
         self.model_accepts_loss_kwargs = True
         self.remove_callback(PrinterCallback)
@@ -84,8 +88,13 @@ class TaggerTrainer(Trainer):
         return self.lr_scheduler
 
     def _get_num_items_in_batch(self, batch_samples: list[dict[str, Any]], device: torch.device) -> Tensor:
-        sentences = torch.tensor(sum(len(batch["tags"]) for batch in batch_samples), device=device)
-        return self.accelerator.gather(sentences).sum() if self.args.world_size > 1 else sentences
+        total = torch.stack([self._size(batch) for batch in batch_samples]).sum().to(device)
+        return self.accelerator.gather(total).sum() if self.args.world_size > 1 else total
+
+    def _size(self, batch: dict[str, Any]) -> Tensor:
+        """What a batch counts in the mean: its sentences or its words."""
+        mask = batch["inputs"]["mask"]
+        return mask.sum() if self.settings.reduction == "tokens" else torch.tensor(len(mask), device=mask.device)
 
     def compute_loss(
         self,
@@ -100,29 +109,52 @@ class TaggerTrainer(Trainer):
         student = inner.distribution(output)
         tags = inputs["tags"]
         has_gold = tags[:, 0] != UNKNOWN
-        knowledge = KnowledgeBatch(**inputs["knowledge"]) if "knowledge" in inputs else None
-        share = self.annealing(self.state.global_step / max(self.state.max_steps, 1))
-        gold_weight = has_gold.to(torch.float32)
-        if knowledge is not None:
-            gold_weight = torch.where(has_gold & knowledge.known, 1.0 - share, gold_weight)
-        losses = loss(
-            student,
-            gold_targets(tags, len(self.tagger.labels)),
-            knowledge,
-            self.objective,
-            gold_weight,
-            temperature=self.temperature,
+        lesson: Lesson | None = inputs["lesson"].to(tags.device) if "lesson" in inputs else None
+        share = self.annealing(
+            self.state.global_step / max(self.state.max_steps, 1), max(self.state.num_train_epochs, 1)
         )
+        gold_weight = has_gold.to(torch.float32)
+        if lesson is not None:
+            gold_weight = torch.where(has_gold & lesson.known, 1.0 - share, gold_weight)
+        losses = loss(student, tags, lesson, self.objective, gold_weight, temperature=self.temperature)
         if "allowed" in inputs:
             # Tags known in part: the likelihood of all taggings that agree; 0 where nothing is said.
             losses = losses - student.log_prob_partial(inputs["allowed"])
         total = losses.sum()
         if not torch.isfinite(total):
-            bad = [name for name, value in zip(inputs["ids"], losses.tolist(), strict=True) if not abs(value) < 1e30]
-            raise DataError(f"the loss of sentence {', '.join(bad[:5])} is not finite: has it a legal tag sequence?")
+            raise DataError(self._diagnosis(student, tags, lesson, losses, inputs["ids"]))
+        if lesson is not None and self.state.global_step % DIVERGENCE_STEPS == 0:
+            found = divergence(student, lesson, self.objective, temperature=self.temperature)
+            if found is not None:
+                self.divergences.append(found)
         # DistributedDataParallel averages gradients over processes; the count is of all of them.
-        value = total / (num_items_in_batch or len(tags)) * self.args.world_size
+        value = total / (self._size(inputs) if num_items_in_batch is None else num_items_in_batch)
+        value = value * self.args.world_size
         return (value, output) if return_outputs else value
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        if self.divergences and "loss" in logs:
+            found = torch.cat(self.divergences)
+            self.divergences.clear()
+            found = found[~found.isnan()]
+            if len(found):
+                logs["kl"] = float(found.mean())
+        super().log(logs, start_time)
+
+    def _diagnosis(
+        self, student: LinearChainCRF, tags: Tensor, lesson: Lesson | None, losses: Tensor, ids: list[str]
+    ) -> str:
+        """Which sentences have no finite loss, and what is asked of the student that it forbids."""
+        told, names = [], self.tagger.labels.tags
+        wanted = [gold_targets(tags, len(names))]
+        if lesson is not None and lesson.targets is not None:
+            wanted.append(lesson.targets)
+        for row, value in enumerate(losses.tolist()):
+            if abs(value) < 1e30:  # false for NaN
+                continue
+            why = next((why for targets in wanted if (why := conflict(student, targets, row, names))), None)
+            told.append(f"{ids[row]} ({value}{f': it asks for {why}, which the student forbids' if why else ''})")
+        return f"the loss of sentence {', '.join(told[:5])} is not finite: has it a legal tag sequence?"
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
         super()._save_checkpoint(model, trial)
@@ -171,7 +203,8 @@ def train(
         dev_score: called at the end of each epoch, in percent.
 
     Returns:
-        The history: rows with `step`, `epoch` and `loss` (nats a sentence), `learning_rate` or `dev`.
+        The history: rows with `step`, `epoch` and `loss` (nats a sentence or word), `kl` from the teachers where it
+        is defined (nats a sentence, of every fifth step), `learning_rate` or `dev`.
 
     Raises:
         DataError: a sentence whose loss is not finite, by name.
@@ -209,7 +242,7 @@ def train(
     checkpoint = newest_checkpoint(directory)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     tagger.model.eval()
-    keep = ("step", "epoch", "loss", "learning_rate", "dev")
+    keep = ("step", "epoch", "loss", "kl", "learning_rate", "dev")
     return [
         {name: entry[name] for name in keep if name in entry}
         for entry in trainer.state.log_history

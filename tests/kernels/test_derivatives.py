@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 import torch
@@ -73,6 +74,47 @@ def test_expected_score_is_differentiable_in_the_expectations(backend: str) -> N
     e, n = d.marginals.clone().requires_grad_(), d.transition_counts.clone().requires_grad_()
     assert gradcheck(d.expected_score, (e, n))
     assert gradgradcheck(d.expected_score, (e, n))
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "by_position"])
+def test_matching_a_target_is_log_z_minus_its_score_and_differentiable_twice(backend: str, kind: str) -> None:
+    teacher, mass = other(4), torch.tensor([1.0, 0.0, 0.3], dtype=torch.float64)
+    e, n = (x * mass[:, None, None] for x in (teacher.marginals, teacher.transition_counts))
+
+    def match(*x: Tensor) -> Tensor:
+        return LinearChainCRF(*x, ragged(3, 4)).match(e, n, mass)
+
+    chain = leaves(kind, 4)
+    student = LinearChainCRF(*chain, ragged(3, 4))
+    torch.testing.assert_close(match(*chain), mass * student.log_partition - student.expected_score(e, n))
+    torch.testing.assert_close(
+        student.match(teacher.marginals, teacher.transition_counts), teacher.cross_entropy(student)
+    )
+    assert gradcheck(match, chain)
+    assert gradgradcheck(match, chain)
+
+
+def test_a_target_on_a_forbidden_pair_costs_infinity(backend: str) -> None:
+    teacher = other(4)
+    e, a, s, t = (x.detach().clone() for x in leaves("shared", 4))
+    a[0, 1] = -torch.inf
+    student = LinearChainCRF(e, a, s, t, ragged(3, 4))
+    found = student.match(teacher.marginals, teacher.transition_counts)
+    assert found.isposinf().tolist() == [True, True, True]
+    legal = LinearChainCRF(e, a, s, t, ragged(3, 4)).topk(1).tags
+    assert student.match(*path_targets(legal)).isfinite().all()
+
+
+def path_targets(paths: Tensor) -> tuple[Tensor, Tensor]:
+    """Counts of one path a sentence."""
+    e, n = torch.zeros(3, 4, 3).double(), torch.zeros(3, 3, 3).double()
+    for b, path in enumerate(paths[:, 0].tolist()):
+        tags = [tag for tag in path if tag >= 0]
+        for step, tag in enumerate(tags):
+            e[b, step, tag] = 1
+        for pair in pairwise(tags):
+            n[b][pair] += 1
+    return e, n
 
 
 def test_one_backward_pass_through_everything_at_once(backend: str) -> None:

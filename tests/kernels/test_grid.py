@@ -58,6 +58,11 @@ def answers(p: Potentials, derivative: bool = True) -> dict[str, Tensor]:
         found["d marginals"], found["d pairs"] = backend.directional(p, unary, pairs)
         found["d marginals, unary only"], found["d pairs, unary only"] = backend.directional(p, unary, None)
         found["d marginals, again"], found["d pairs, again"] = backend.directional(p, unary, pairs, x.state)
+    if not p.by_position:
+        mass = torch.linspace(0, 1.5, len(p.lengths), dtype=p.emissions.dtype)
+        of_target = backend.match(p, mass, *backend.path_counts(tags[:, None], mass[:, None], p))
+        found["match"] = of_target.value
+        found["match, by emissions"], found["match, by pairs"] = of_target.marginals, of_target.pairs
     weights = torch.linspace(-1, 1, len(p.lengths), dtype=p.emissions.dtype)
     for name, grad in zip("estu", backend.weigh(weights, x.marginals, x.pairs, p), strict=True):
         assert grad is not None

@@ -4,20 +4,32 @@ import pytest
 import torch
 
 from structkd.crf import LinearChainCRF
-from structkd.errors import UsageError
-from structkd.knowledge import KnowledgeBatch, Targets, collate, extract, gold_targets, inconsistency, reconcile
+from structkd.errors import DataError, UsageError
+from structkd.knowledge import (
+    PARTS,
+    KnowledgeBatch,
+    Targets,
+    collate,
+    extract,
+    gold_targets,
+    inconsistency,
+    reconcile,
+)
 from structkd.objective import (
     OBJECTIVES,
     Annealing,
     combine,
+    conflict,
+    constant,
     loss,
     make_objective,
     nll,
     posterior,
-    structural,
+    prepare,
     topk_weighted,
     weighted,
 )
+from structkd.recipe import OBJECTIVE_NAMES
 
 C, LENGTHS = 3, [4, 2, 1]
 
@@ -31,7 +43,7 @@ def chain(seed: int, *, requires_grad: bool = False) -> LinearChainCRF:
 
 
 def known(teacher: LinearChainCRF, k: int) -> KnowledgeBatch:
-    return collate(extract(teacher, k=k), 4, C)
+    return collate(extract(teacher, k=k, parts=PARTS), 4, C)
 
 
 def no_gold() -> Targets:
@@ -108,9 +120,9 @@ def test_every_source_of_targets_is_consistent() -> None:
     tags = torch.tensor([[0, 1, 2, 1], [2, 2, -1, -1], [1, -1, -1, -1]])
     assert inconsistency(gold_targets(tags, C), lengths).max() < 1e-6
     for name in ("structural", "topk", "topk_weighted"):
-        (term,) = OBJECTIVES[name]().terms
-        assert term.target is not None
-        assert inconsistency(term.target(knowledge, lengths), lengths).max() < 1e-5, name
+        targets = prepare(OBJECTIVES[name](), knowledge, lengths).targets
+        assert targets is not None
+        assert inconsistency(targets, lengths).max() < 1e-5, name
 
 
 def test_reconcile_mends_what_float16_broke() -> None:
@@ -129,7 +141,7 @@ def test_gold_only_loss_is_the_negative_log_likelihood() -> None:
     torch.testing.assert_close(found, -student.log_prob(tags), atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["structural", "topk_weighted", "posterior", "posterior+topk_weighted"])
+@pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "nll"])
 def test_mixing_gold_and_knowledge_is_the_weighted_sum_of_their_losses(name: str) -> None:
     teacher, student = chain(0), chain(1)
     tags = torch.tensor([[0, 1, 2, 1], [2, 2, -1, -1], [1, -1, -1, -1]])
@@ -151,7 +163,7 @@ def test_global_temperature_compares_tempered_chains_and_scales_by_its_square() 
 
 def test_a_sentence_without_knowledge_costs_nothing_beyond_its_gold_part() -> None:
     teacher, student = chain(0), chain(1, requires_grad=True)
-    items = [None, *extract(teacher, k=2)[1:]]
+    items = [None, *extract(teacher, k=2, parts=PARTS)[1:]]
     for name in OBJECTIVES:
         value = distil(student, collate(items, 4, C), name)
         assert value[0] == 0
@@ -174,9 +186,65 @@ def test_local_temperature_is_refused_where_no_posteriors_are_compared() -> None
     assert make_objective("posterior", local_temperature=2.0).terms[0].name == "posterior"
     with pytest.raises(UsageError, match="expected one of"):
         make_objective("structral")
-    assert not structural().needs_paths
+
+
+def test_objectives_say_what_they_need_of_a_teacher() -> None:
+    needs = {name: set(make().needs) for name, make in OBJECTIVES.items()}
+    assert needs["emission"] == needs["emission_mse"] == {"emissions"}
+    assert needs["substructure_mse"] == {"emissions", "transitions"}
+    assert needs["topk"] == needs["topk_weighted"] == needs["posterior+topk_weighted"] == {"paths"}
+    assert needs["nll"] == needs["structural"] == needs["posterior"] == needs["token"] == set()
+    teacher = chain(0)
+    bare = collate(extract(teacher, k=0), 4, C)
+    for name, wanted in (("emission", "emissions"), ("topk", "paths"), ("substructure_mse", "emissions and transiti")):
+        with pytest.raises(UsageError, match=f"objective {name} needs {wanted}"):
+            prepare(OBJECTIVES[name](), bare, teacher.lengths)
+
+
+def test_every_objective_can_be_named_in_a_recipe() -> None:
+    assert tuple(OBJECTIVES) == OBJECTIVE_NAMES
 
 
 def test_annealing_falls_linearly_over_its_fraction() -> None:
     annealing = Annealing(1.0, 0.0, 0.5)
     assert [annealing(x) for x in (0.0, 0.25, 0.5, 1.0)] == [1.0, 0.5, 0.0, 0.0]
+
+
+def test_annealing_by_epoch_changes_at_the_beginning_of_an_epoch_only() -> None:
+    annealing = Annealing(1.0, 0.0, 1.0, per="epoch")
+    assert [annealing(step / 12, 3) for step in range(12)] == pytest.approx([1] * 4 + [2 / 3] * 4 + [1 / 3] * 4)
+    # Ten epochs of seven steps: no quotient is a whole number in floating point.
+    found = [Annealing(1.0, 0.0, 1.0, per="epoch")(step / 70, 10) for step in range(70)]
+    assert found == pytest.approx([1 - step // 7 / 10 for step in range(70)])
+
+
+def test_a_constant_weight_stays_and_a_fraction_of_zero_is_at_the_end_at_once() -> None:
+    assert {constant(0.4)(x / 10) for x in range(11)} == {0.4}
+    assert Annealing(1.0, 0.2, 0.0)(0.0) == 0.2
+
+
+def test_targets_whose_counts_are_of_another_distribution_are_refused() -> None:
+    teacher, other = chain(0), chain(5)
+    torn = Targets(teacher.marginals, torch.where(other.transition_counts > 0.5, other.transition_counts, 0))
+    with pytest.raises(DataError, match="one distribution"):
+        reconcile(torn, teacher.lengths)
+
+
+def test_what_a_target_asks_for_and_the_student_forbids_is_named() -> None:
+    teacher, names = chain(0), ["A", "B", "C"]
+    targets = Targets(teacher.marginals, teacher.transition_counts)
+
+    def forbidding(part: int, index: tuple[int, ...]) -> LinearChainCRF:
+        parts = [teacher.emissions, teacher.transitions, teacher.start_transitions, teacher.end_transitions]
+        parts[part] = parts[part].clone()
+        parts[part][index] = -torch.inf
+        return LinearChainCRF(*parts, lengths=teacher.lengths)
+
+    assert conflict(teacher, targets, 0, names) is None
+    assert conflict(forbidding(1, (0, 2)), targets, 0, names) == "C after A"
+    assert conflict(forbidding(1, (0, 2)), targets, 2, names) is None  # a sentence of one word
+    assert conflict(forbidding(2, (1,)), targets, 1, names) == "B at the first word"
+    assert conflict(forbidding(3, (0,)), targets, 1, names) == "A at the last word"
+    assert conflict(forbidding(0, (0, 2, 1)), targets, 0, names) == "B at word 3"
+    student = forbidding(1, (0, 2))
+    assert student.match(*targets).isposinf().tolist() == [True, True, False]

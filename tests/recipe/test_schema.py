@@ -7,7 +7,16 @@ import pytest
 from pydantic import ValidationError
 
 from structkd.errors import RecipeError
-from structkd.recipe import ObjectiveName, Recipe, TeacherCard, dump_recipe, load_recipe, load_teacher, parse_recipe
+from structkd.recipe import (
+    ObjectiveName,
+    Recipe,
+    TeacherCard,
+    dump_recipe,
+    load_recipe,
+    load_teacher,
+    parse_objective,
+    parse_recipe,
+)
 
 
 def faults(*overrides: str) -> str:
@@ -58,6 +67,23 @@ class TestRecipe:
         assert load_recipe("mine/small", [f"objective={name}"]).objective == (name,)
         assert load_recipe("mine/small", [f"objective=[{name}]"]).objective == (name,)
 
+    def test_objectives_are_combined_in_one_line_and_spelt_one_way(self):
+        for text in ("0.5*posterior + 0.5*topk_weighted", ".50 * posterior+0.5*topk_weighted"):
+            recipe = load_recipe("mine/small", [f"objective={text}"])
+            assert recipe.objective == ("0.5*posterior+0.5*topk_weighted",)
+        assert parse_objective(recipe.objective[0]) == ((0.5, "posterior"), (0.5, "topk_weighted"))
+        several = load_recipe("mine/small", ["objective=[structural, 1*structural + 0.123456789*emission, 1*token]"])
+        assert several.objective == ("structural", "1*structural+0.123456789*emission", "token")
+        assert parse_recipe(dump_recipe(several), "again") == several
+
+    def test_a_number_is_a_constant_weight_of_knowledge(self):
+        annealing = load_recipe("mine/small", ["annealing=0.3"]).annealing
+        assert (annealing.start, annealing.end) == (0.3, 0.3)
+
+    def test_local_temperature_goes_with_every_objective_on_posteriors(self):
+        text = "objective=[token, 0.5*emission + 0.5*posterior]"
+        assert load_recipe("mine/small", [text, "knowledge.local_temperature=2"]).knowledge.local_temperature == 2
+
     def test_all_faults_are_named_at_once_with_path_and_line(self, folder):
         path = folder / "recipes" / "mine" / "small.yaml"
         text = path.read_text().replace("epochs: 3", "epoch: 3").replace("structural", "structual")
@@ -96,7 +122,20 @@ class TestRecipe:
             ("seeds=[]", "seeds: got [], expected at least 1"),
             ("seeds=[-1]", "seeds.0: got -1, expected at least 0"),
             ("labels={entities: [PER], schem: IOB2}", "labels.schem: unknown key; did you mean 'scheme'?"),
-            ("objective=token", "expected one of nll, topk"),
+            ("objective=structurel", 'objective: got "structurel": expected one of nll, token, emission,'),
+            ("objective=structurel", "did you mean 'structural'?"),
+            ("objective=[0.5*topk + 0.5*posteror]", "'posteror' is no objective, expected one of token, emission"),
+            ("objective=posterior + structural", "a sum says its weights, as in 0.5*posterior + 0.5*topk_weighted"),
+            ("objective=0.5*topk + structural", "'structural' is no weight*name"),
+            ("objective=0.5*topk +", "'' is no weight*name"),
+            ("objective=0*topk + 1*structural", "the weight of topk is 0, expected more than 0"),
+            ("objective=-1*topk", "'-1*topk' is no weight*name"),
+            ("objective=0.5*topk + 0.5*topk", "topk stands twice; add up its weights"),
+            ("objective=0.5*nll + 0.5*topk", "gold tags have their weight in `annealing`; nll stands alone"),
+            ("annealing=2", "annealing: got 2, expected at most 1"),
+            ("annealing=true", "annealing: got true, expected a mapping"),
+            ("annealing.per=day", 'annealing.per: got "day", expected one of step, epoch'),
+            ("student.training.reduction=words", "expected one of sentences, tokens"),
             ("corpus.untagged=everything", "expected one of rest, none"),
             ("corpus.untagged={en: 3}", "corpus.untagged.en: got 3, expected a string"),
             ("unseen.0.language=x", 'unseen.0.language: got "x", expected letters and digits as in en'),
@@ -131,7 +170,12 @@ class TestRecipe:
             (["labels={tags: [A, B, A]}"], "labels.tags: repeated: A"),
             (["seeds=[1, 1]"], "seeds: repeated: 1"),
             (["objective=[nll, nll]"], "objective: repeated: nll"),
-            (["knowledge.local_temperature=2"], "objective posterior only, got structural; use temperature"),
+            (["knowledge.local_temperature=2"], "objectives token, emission, posterior only, got structural; use"),
+            (
+                ["objective=0.5*posterior + 0.5*structural", "knowledge.local_temperature=2"],
+                "only, got 0.5*posterior+0.5*structural; use temperature",
+            ),
+            (["objective=0.5*topk + 0.5*structural", "knowledge.k=0"], "knowledge.k: got 0, expected at least 1"),
             (["objective=topk", "knowledge.k=0"], "knowledge.k: got 0, expected at least 1 for objective topk"),
             (
                 ["objective=posterior", "knowledge.local_temperature=2", "knowledge.temperature=2"],
@@ -175,4 +219,4 @@ def test_the_schema_describes_every_key(model):
 def test_the_schema_lets_a_file_name_its_cards_and_one_objective():
     properties = Recipe.model_json_schema()["properties"]
     assert {"type": "string"} in properties["teachers"]["items"]["anyOf"]
-    assert [choice.get("type") for choice in properties["objective"]["anyOf"]] == ["string", "array"]
+    assert [choice.get("type") for choice in properties["objective"]["anyOf"]] == ["string", "string", "array"]

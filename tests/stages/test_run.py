@@ -109,13 +109,14 @@ def test_two_processes_give_the_scores_of_one(recipe: Recipe, whole: RunDirector
 def test_another_objective_keeps_teachers_and_knowledge(recipe: Recipe, whole: RunDirectory, tmp_path: Path) -> None:
     first = run(recipe, tmp_path, until="extract")
     made = {path: path.stat().st_mtime_ns for path in first.path.rglob("*.arrow")}
-    other = toy_recipe(Path(str(recipe.corpus.root)), "[posterior, topk_weighted]")
+    other = toy_recipe(Path(str(recipe.corpus.root)), "[posterior, 0.5*posterior + 0.5*topk_weighted]")
     display = Count()
     run(other, tmp_path, display=display)
     assert display.done["teach"] == display.done["extract"] == 2
     assert made == {path: path.stat().st_mtime_ns for path in first.path.rglob("*.arrow")}
     methods = {row["method"] for row in scores(first)}
-    assert {"posterior", "topk_weighted"} <= methods
+    assert {"posterior", "0.5*posterior+0.5*topk_weighted"} <= methods
+    assert first.model("models/0.5xposterior+0.5xtopk_weighted/seed-1").is_dir()
     assert "structural" not in methods
 
 

@@ -41,7 +41,15 @@ class Known:
             found.append(chain)
         return found
 
-    def knowledge(self, sentences: Sequence[Sentence], *, k: int, temperature: float = 1.0, progress: object = None):  # type: ignore[no-untyped-def]
+    def knowledge(
+        self,
+        sentences: Sequence[Sentence],
+        *,
+        k: int,
+        temperature: float = 1.0,
+        parts: object = (),
+        progress: object = None,
+    ):  # type: ignore[no-untyped-def]
         return extract_chains(self.chains(sentences), k=k, temperature=temperature)
 
 

@@ -97,6 +97,45 @@ static int expectations(const request *r, int64_t b, arena *memory) {
     return 0;
 }
 
+/* out = mass * out - target, for one row of targets. */
+static void subtract(double *out, double mass, const void *targets, int64_t at, const request *r, double *scratch) {
+    load(scratch, targets, at, r->p.tags, r->p.wide);
+    fill(scratch, r->p.tags, r->width, 0);
+    for (int64_t j = 0; j < r->width; j += LANES)
+        *(vec *)(out + j) = mass * *(vec *)(out + j) - *(const vec *)(scratch + j);
+}
+
+/* mass * log Z minus the expected score of targets, and its derivatives: mass times the expectations, minus the
+ * targets. +inf where a target is on a score of -inf, or no path is legal; the derivatives are then those of the score. */
+static int match(const request *r, int64_t b, arena *memory) {
+    const potentials *p = &r->p;
+    int64_t tags = p->tags, width = r->width, at_unary = b * p->length * tags, at_pairs = b * tags * tags;
+    sentence s;
+    if (sweep(&s, r, b, memory)) return -1;
+    double *counts = arena_take(memory, tags * width), *scratch = arena_take(memory, tags * width);
+    double *row = arena_take(memory, width), *target = arena_take(memory, width);
+    if (!counts || !scratch || !row || !target) return -1;
+    double mass = at(r->mass, b, p->wide), score = expected_score(p, b, r->unary, r->pairs, 0);
+    double value = (mass == 0 ? 0 : mass * s.log_z) - score;
+    if (score == -INFINITY || (mass != 0 && s.log_z == -INFINITY)) value = INFINITY;
+    store(r->value, b, &value, 1, p->wide);
+    for (int64_t t = 0; t < s.n; t++) {
+        if (s.alive)
+            for (int64_t j = 0; j < width; j += LANES)
+                *(vec *)(row + j) = *(vec *)(s.alpha + t * width + j) * *(vec *)(s.beta + t * width + j);
+        else
+            fill(row, 0, width, 0);
+        subtract(row, mass, r->unary, at_unary + t * tags, r, target);
+        store(r->marginals, at_unary + t * tags, row, tags, p->wide);
+    }
+    store_zeros(r->marginals, at_unary + s.n * tags, (p->length - s.n) * tags, p->wide);
+    memset(counts, 0, (size_t)(tags * width) * sizeof(double));
+    if (s.alive) add_pairs(counts, scratch, &s, s.alpha, s.arrive);
+    for (int64_t i = 0; i < tags; i++) subtract(counts + i * width, mass, r->pairs, at_pairs + i * tags, r, target);
+    store_matrix(r->counts, at_pairs, counts, tags, width, p->wide);
+    return 0;
+}
+
 /* The direction of the transitions of one pair of steps, as rows or as columns, times the step's matrix. */
 static void pull_matrix(double *out, const sentence *s, const double *pairs, int64_t t, int transposed) {
     for (int64_t i = 0; i < s->tags; i++)

@@ -204,6 +204,7 @@ static int64_t run(request *r, operation (*choose)(const instruction_set *), int
 }
 
 static operation the_expectations(const instruction_set *set) { return set->expectations; }
+static operation the_match(const instruction_set *set) { return set->match; }
 static operation the_directional(const instruction_set *set) { return set->directional; }
 static operation the_topk(const instruction_set *set) { return set->topk; }
 static operation the_sample(const instruction_set *set) { return set->sample; }
@@ -217,6 +218,14 @@ EXPORT int64_t structkd_expectations(const potentials *p, const int64_t *tags, v
     request r = {.p = *p, .tags = tags, .value = value, .marginals = marginals, .counts = counts, .edges = edges,
                  .state = state};
     return run(&r, the_expectations, 0);
+}
+
+/* mass * log Z minus the expected score of targets, and its derivatives; transitions do not depend on the position. */
+EXPORT int64_t structkd_match(const potentials *p, const void *mass, const void *unary, const void *pairs, void *value,
+                              void *marginals, void *counts) {
+    request r = {.p = *p, .mass = mass, .unary = unary, .pairs = pairs, .value = value, .marginals = marginals,
+                 .counts = counts};
+    return run(&r, the_match, 0);
 }
 
 EXPORT int64_t structkd_directional(const potentials *p, const void *unary, const void *pairs,

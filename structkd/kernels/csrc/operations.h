@@ -16,6 +16,7 @@ const instruction_set OPERATIONS = {
     .pad = pad_matrix,
     .gaps = score_gaps,
     .expectations = expectations,
+    .match = match,
     .directional = directional,
     .topk = topk,
     .sample = sample,

@@ -22,47 +22,9 @@ EXPORT int64_t structkd_path_scores(const potentials *p, const int64_t *tags, in
 
 /* ---- expectations of somebody else ---- */
 
-/* sum of mass * potential over n places, 0 where there is no mass. Eight sums at once, which is what vectors can do. */
-#define DEFINE_MASS_DOT(NAME, FLOAT)                                                                                   \
-    static double NAME(const FLOAT *mass, const FLOAT *potential, int64_t n) {                                         \
-        double sums[8] = {0}, total = 0;                                                                               \
-        int64_t i = 0;                                                                                                 \
-        for (; i + 8 <= n; i += 8)                                                                                     \
-            for (int l = 0; l < 8; l++) {                                                                              \
-                double m = (double)mass[i + l], product = m * (double)potential[i + l];                                \
-                sums[l] += m == 0 ? 0 : product;                                                                       \
-            }                                                                                                          \
-        for (; i < n; i++) total += mass[i] == 0 ? 0 : (double)mass[i] * (double)potential[i];                         \
-        for (int l = 0; l < 8; l++) total += sums[l];                                                                  \
-        return total;                                                                                                  \
-    }
-DEFINE_MASS_DOT(mass_dot_float, float)
-DEFINE_MASS_DOT(mass_dot_double, double)
-
-static double mass_dot(const void *mass, int64_t from, const void *potential, int64_t to, int64_t n, int64_t wide) {
-    if (wide) return mass_dot_double((const double *)mass + from, (const double *)potential + to, n);
-    return mass_dot_float((const float *)mass + from, (const float *)potential + to, n);
-}
-
 EXPORT int64_t structkd_expected_score(const potentials *p, const void *marginals, const void *pairs,
                                        int64_t by_position, void *scores) {
-    int64_t tags = p->tags, wide = p->wide, size = tags * tags;
-    for (int64_t b = 0; b < p->batch; b++) {
-        int64_t n = p->lengths[b], first = b * p->length * tags, last = first + (n - 1) * tags;
-        double total = mass_dot(marginals, first, p->start, b * p->start_b, tags, wide)
-            + mass_dot(marginals, last, p->end, b * p->end_b, tags, wide);
-        if (p->emissions_t == tags)
-            total += mass_dot(marginals, first, p->emissions, b * p->emissions_b, n * tags, wide);
-        else
-            for (int64_t t = 0; t < n; t++)
-                total += mass_dot(marginals, first + t * tags, p->emissions, b * p->emissions_b + t * p->emissions_t,
-                                  tags, wide);
-        for (int64_t t = 0; pairs && t < (by_position ? n - 1 : 1); t++) {
-            int64_t from = by_position ? (b * (p->length - 1) + t) * size : b * size;
-            total += mass_dot(pairs, from, p->transitions, b * p->transitions_b + t * p->transitions_t, size, wide);
-        }
-        put(scores, b, total, wide);
-    }
+    for (int64_t b = 0; b < p->batch; b++) put(scores, b, expected_score(p, b, marginals, pairs, by_position), p->wide);
     return -1;
 }
 

@@ -31,8 +31,9 @@ typedef struct {
     const double *score, *score_back; /* the transitions themselves, padded with -inf, where all share them */
     const double *gap; /* score_gaps of these, or NULL where they do not pay */
     const int64_t *tags; /* in: gold tags [B, T] */
-    const void *unary; /* in: direction of the emissions [B, T, C], or NULL */
-    const void *pairs; /* in: direction of the transitions [B, C, C] or [B, T-1, C, C], or NULL */
+    const void *mass; /* in: of the targets [B] */
+    const void *unary; /* in: targets, or direction of the emissions [B, T, C], or NULL */
+    const void *pairs; /* in: targets, or direction of the transitions [B, C, C] or [B, T-1, C, C], or NULL */
     int64_t pairs_by_position;
     const double *uniforms; /* in: [B, k, T] */
     int64_t k;
@@ -59,7 +60,7 @@ typedef struct {
                      int64_t wide); /* exp(scores - max) and its transpose; returns max */
     void (*pad)(double *rows, double *columns, const request *r, int64_t at); /* scores, padded with -inf, and transposed */
     void (*gaps)(double *gap, const double *score, int64_t tags, int64_t width);
-    operation expectations, directional, topk, sample;
+    operation expectations, match, directional, topk, sample;
 } instruction_set;
 
 /* Entries return -1, or OUT_OF_MEMORY, or the number of the first sentence whose tags are no path. */
