@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from structkd.cli.imports import Import, ImportLanguage, run_import
 from structkd.cli.options import RUNS, Backend, Debug, Device, DryRun, Jobs, Json, Overrides, Runs, Seed
 from structkd.cli.stage import RecipeName, load, run_until, show_plan
 
@@ -24,6 +25,8 @@ def command(
     overrides: Overrides,
     check: Check = False,
     repair: Repair = False,
+    annotations: Import = None,
+    language: ImportLanguage = None,
     runs: Runs = RUNS,
     device: Device = "auto",
     backend: Backend = None,
@@ -33,13 +36,16 @@ def command(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train the teachers if need be, extract their knowledge, and say what it weighs and how long it took."""
+    """Train the teachers if need be, extract their knowledge, and say what it weighs; or import annotations."""
     from structkd.errors import UsageError
     from structkd.stages import store_faults_of, summaries
 
     if check and repair:
         raise UsageError("got --check and --repair; --repair checks too, give one of them")
     loaded = load(recipe, overrides, seed)
+    if annotations is not None:
+        run_import(loaded, annotations, runs, language, as_json)
+        return
     if dry_run:
         show_plan(loaded, runs, "extract", as_json)
         return

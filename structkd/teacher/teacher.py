@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -14,7 +15,12 @@ from structkd.crf import LinearChainCRF
 from structkd.errors import DataError
 from structkd.knowledge import Knowledge, extract, merge_tags
 from structkd.labels import LabelMap, LabelSet
-from structkd.tagger import WordTagger, distributions, load_any
+from structkd.tagger import CRFTagger, WordTagger, distributions, load_any
+
+logger = logging.getLogger(__name__)
+
+LEAST_SHARE = 0.2
+"""Mean probability of what the student can express, below which a label map is likely to be wrong."""
 
 Progress = Callable[[int, int], None]
 """Called with the sentences that are done, and with their number."""
@@ -156,11 +162,20 @@ class Teacher:
         self, sentences: Sequence[Sequence[str]], languages: Sequence[str] | None, progress: Progress | None
     ) -> Iterator[tuple[list[int], LinearChainCRF]]:
         """Distributions over fine tags."""
-        asked = distributions(
-            self.tagger, sentences, languages=languages, batch_size=self.batch_size, progress=progress
-        )
-        for indices, chain in asked:
-            yield indices, fine_chain(chain, self.label_map)
+        shares = []
+        for indices, chain in distributions(self.tagger, sentences, batch_size=self.batch_size, progress=progress):
+            fine = fine_chain(chain, self.label_map)
+            if not (self.label_map.is_identity and isinstance(self.tagger.model, CRFTagger)):
+                shares.append((fine.log_partition - chain.log_partition).exp())
+            yield indices, fine
+        share = float(torch.cat(shares).mean()) if shares else 1.0
+        if share < LEAST_SHARE:
+            logger.warning(
+                "%s gives %.0f%% of its probability to taggings that the student can express; are its labels %s?",
+                self.name,
+                100 * share,
+                self.label_map.source.scheme or "what its card says",
+            )
 
 
 def fine_chain(chain: LinearChainCRF, label_map: LabelMap) -> LinearChainCRF:

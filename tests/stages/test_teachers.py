@@ -16,9 +16,9 @@ from structkd.corpus import token_fingerprint
 from structkd.errors import DataError, RecipeError, UsageError
 from structkd.knowledge import KnowledgeStore, Targets, allowed_tags, collate, inconsistency
 from structkd.labels import LabelSet
-from structkd.recipe import load_recipe
+from structkd.recipe import EntityLabels, load_recipe
 from structkd.stages import RunDirectory, Silence, make_plan, run
-from structkd.stages.corpora import load_corpora
+from structkd.stages.corpora import load_corpora, model_labels
 from structkd.stages.imports import import_annotations
 from structkd.tagger import create, load_any
 from structkd.teacher import Teacher
@@ -142,6 +142,18 @@ def test_a_card_is_trained_or_names_a_model_or_annotations(root: Path, text: str
     with pytest.raises(RecipeError) as caught:
         teacher_recipe(root, f"- {{name: toy/x, language: aa, task: pos, {text}}}")
     assert message in str(caught.value)
+
+
+def test_a_model_is_read_in_the_scheme_that_its_card_states(root: Path) -> None:
+    tags = ["B-LOC", "I-PER", "I-LOC", "O"]  # as a model of CoNLL 2003 has them, in IOB1
+    (root / "config.json").write_text(json.dumps({"model_type": "bert", "id2label": dict(enumerate(tags))}))
+    given = f"{{name: x, language: aa, task: ner, model: {root}, labels: {{entities: [LOC, PER], scheme: IOB1}}}}"
+    stated = load_recipe("uner/ner-small", [f"teachers=[{given}]", "labels={entities: [PER, LOC]}"]).teachers[0]
+    assert model_labels(stated) == LabelSet(tags, "IOB1")
+    assert model_labels(stated.model_copy(update={"labels": None})).scheme == "IOB2"
+    narrower = EntityLabels(entities=("LOC",), scheme="IOB1")
+    with pytest.raises(DataError, match="has the labels I-PER, its card does not"):
+        model_labels(stated.model_copy(update={"labels": narrower}))
 
 
 def test_keys_change_with_what_the_knowledge_is_made_from(root: Path) -> None:

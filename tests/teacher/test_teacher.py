@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -207,6 +208,22 @@ def test_any_token_classifier_is_a_teacher_of_first_sub_tokens(classifier: Path)
         (distribution,) = enumerated(chain, LabelMap.between(teacher.label_map.source, student))
         np.testing.assert_allclose(np.exp(item.log_marginals), counts(distribution, student)[0], atol=1e-5)
         assert tuple(student.decode(item.paths[0])) == max(distribution, key=distribution.__getitem__)
+
+
+def test_a_label_map_that_leaves_little_of_the_teacher_is_told(
+    classifier: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    teacher = Teacher.load(classifier, LabelSet.for_entities(["LOC"]))
+    with torch.no_grad():
+        for parameter in teacher.tagger.model.parameters():
+            parameter.zero_()
+    with caplog.at_level(logging.WARNING):
+        teacher.knowledge(SENTENCES, k=1)
+    assert "express" not in caplog.text
+    long = [Sentence(("casa",) * 12, None, "es", "4")]
+    with caplog.at_level(logging.WARNING):
+        teacher.knowledge(long, k=1)
+    assert "% of its probability to taggings that the student can express; are its labels BIOES?" in caplog.text
 
 
 def test_without_a_scheme_a_classifiers_knowledge_is_the_softmax(classifier: Path, tmp_path: Path) -> None:
