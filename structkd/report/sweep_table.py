@@ -27,9 +27,8 @@ def sweep_text(record: SweepRecord, *, by_language: bool = False, width: int = 1
         by_language: also the scores of each language.
         width: columns to stay within; what does not fit goes into further blocks.
     """
-    parts = [_caption(record), "\n".join(blocks(_main_grid(record), width))]
-    if by_language:
-        parts += ["\n".join(blocks(grid, width)) for grid in _language_grids(record)]
+    grids = [_main_grid(record), *(_language_grids(record) if by_language else [])]
+    parts = [_caption(record), *("\n".join(blocks(_named(record, grid), width)) for grid in grids)]
     return "\n\n".join([*parts, "\n".join(outcome(record))])
 
 
@@ -125,6 +124,17 @@ def line_name(record: SweepRecord, scored: ScoredLine) -> str:
     return scored.line.method + (f" ({', '.join(told)})" if told else "")
 
 
+def _named(record: SweepRecord, grid: Grid) -> Grid:
+    """Method and settings in one column, which every block of a table repeats."""
+    columns = _columns(record)
+    named = [[grid[0][0], *grid[0][1 + len(columns) :]]]
+    for row in grid[1:]:
+        cells = zip(columns, row[1 : 1 + len(columns)], strict=True)
+        told = [f"{name} {text}" for name, text in cells if text != "any"]
+        named.append([row[0] + (f" ({', '.join(told)})" if told else ""), *row[1 + len(columns) :]])
+    return named
+
+
 def machine(environment: Mapping[str, object]) -> str:
     """The machine and the versions that numbers were made with."""
     packages = environment.get("packages")
@@ -164,8 +174,16 @@ def _settings(record: SweepRecord, scored: ScoredLine) -> list[str]:
         if key == OBJECTIVE:
             continue
         found = {point[key] for point in scored.line.points}
-        texts.append("any" if len(found) == len(values) > 1 else ", ".join(v for v in values if v in found))
+        shown = _shortened(values)
+        told = [text for value, text in zip(values, shown, strict=True) if value in found]
+        texts.append("any" if len(found) == len(values) > 1 else ", ".join(told))
     return texts
+
+
+def _shortened(values: tuple[str, ...]) -> list[str]:
+    """Values as a table shows them: long ones by their beginning, if that still tells them apart."""
+    short = [value if len(value) <= 20 else f"{value[:17]}..." for value in values]
+    return short if len(set(short)) == len(short) else list(values)
 
 
 def _main_grid(record: SweepRecord) -> Grid:

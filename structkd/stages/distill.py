@@ -131,7 +131,8 @@ def distill_jobs(recipe: Recipe, corpora: Corpora, stores: Iterable[ExtractJob])
         wanted += [(MATCHED, "baseline", matched), (BASELINE, "baseline", own)]
     student = recipe.student.model_dump(mode="json")
     tagged = [[text.language, corpus_fingerprint(text.gold)] for text in corpora.texts.values() if text.gold]
-    every_store = list(stores)
+    # In the order of the texts, whichever seed's teachers came first: the order of examples is part of a result.
+    every_store = sorted(stores, key=lambda job: list(corpora.texts).index(job.text))
     jobs = []
     for method, role, chosen in wanted:
         for seed in recipe.seeds:

@@ -10,7 +10,7 @@ import pytest
 from structkd.errors import DataError, UsageError
 from structkd.evaluation import Counts
 from structkd.report.sweep import SweepLine, SweepRecord, parse_reference, score_lines
-from structkd.report.sweep_table import sweep_json, sweep_markdown, sweep_text, write_results
+from structkd.report.sweep_table import _shortened, sweep_json, sweep_markdown, sweep_text, write_results
 
 VARIED = {"objective": ("topk", "structural"), "knowledge.temperature": ("1", "2")}
 LANGUAGES = {"seen": ("en", "fr"), "unseen": ("it",)}
@@ -109,8 +109,9 @@ def test_the_text_says_what_can_be_told_from_chance() -> None:
     assert "teachers trained anew for each seed" in text
     assert "8 tests at 5%: expect about 0.4" in text
     assert all(len(row) <= 150 for row in text.splitlines() if not row.startswith(("Against", "Accuracy")))
-    baseline = next(row for row in text.splitlines() if row.startswith("baseline"))
-    assert " any " in baseline
+    rows = [row for row in text.splitlines() if row.startswith("topk (temperature 1)")]
+    assert len(rows) == 3, "every block and table names the whole line"
+    assert "| baseline, gold only | any |" in sweep_markdown(record())
     assert [row for row in text.splitlines() if row.startswith("unseen") and row.endswith("it")]
 
 
@@ -143,3 +144,9 @@ def test_results_are_written_into_their_own_block_again_and_again(tmp_path: Path
         write_results(path, made)
     with pytest.raises(DataError, match="there is no"):
         write_results(tmp_path / "missing.md", made)
+
+
+def test_long_values_are_cut_only_where_they_stay_apart() -> None:
+    assert _shortened(("none", "{en: untagged, de: untagged}")) == ["none", "{en: untagged, de..."]
+    alike = ("{en: untagged, de: a}", "{en: untagged, de: b}")
+    assert _shortened(alike) == list(alike)
