@@ -28,6 +28,7 @@ VERBS = (
     "sweep",
     "recipes",
     "teachers",
+    "bench",
     "doctor",
 )
 
