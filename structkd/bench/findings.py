@@ -40,7 +40,7 @@ class Plan:
     backends: tuple[str, ...] | None = None
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     limit: float = 20.0
-    budget: float = 0.5
+    budget: float = 0.3
     scaling: bool = True
     minutes: float = 14.0
 

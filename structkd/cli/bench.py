@@ -73,7 +73,7 @@ def kernels(
         backends=None if backends is None else tuple(backends.split(",")),
         device=torch.device(device),
         limit=1.0 if quick else 20.0,
-        budget=0.1 if quick else 0.5,
+        budget=0.1 if quick else 0.3,
         scaling=given is None,
         minutes=minutes,
     )
