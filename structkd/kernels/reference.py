@@ -33,9 +33,11 @@ def _exact(p: Potentials) -> Potentials:
 
 def _forward(p: Potentials) -> Tensor:
     """The forward algorithm on exact potentials: log Z [B]."""
-    alpha = p.start + p.emissions[:, 0]  # [B, C]
-    for t in range(1, p.emissions.shape[1]):
-        step = alpha[:, :, None] + p.transitions[:, t - 1] + p.emissions[:, t, None, :]  # [B, from, to]
+    # One unbind, because the derivative of x[:, t] is as large as x, at every step.
+    emissions, transitions = p.emissions.unbind(1), p.transitions.unbind(1)
+    alpha = p.start + emissions[0]  # [B, C]
+    for t in range(1, len(emissions)):
+        step = alpha[:, :, None] + transitions[t - 1] + emissions[t][:, None, :]  # [B, from, to]
         alpha = torch.where((t < p.lengths)[:, None], step.logsumexp(1), alpha)
     log_z = (alpha + p.end).logsumexp(1)
     return torch.where(log_z > _IMPOSSIBLE / 2, log_z, -torch.inf)
