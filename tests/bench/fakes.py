@@ -17,12 +17,20 @@ class WrongMarginals(Scaled):
         x = super().expectations(p, pairs, keep=keep)
         return x._replace(marginals=x.marginals * 1.001)
 
+    def log_likelihood(self, p: Potentials, tags: torch.Tensor) -> Expectations:
+        x = super().log_likelihood(p, tags)
+        return x._replace(marginals=x.marginals * 1.001)
+
 
 class WrongCounts(Scaled):
     name = "wrong"
 
     def expectations(self, p: Potentials, pairs, *, keep: bool = False) -> Expectations:
         x = super().expectations(p, pairs, keep=keep)
+        return x._replace(pairs=None if x.pairs is None else x.pairs * 1.001)
+
+    def log_likelihood(self, p: Potentials, tags: torch.Tensor) -> Expectations:
+        x = super().log_likelihood(p, tags)
         return x._replace(pairs=None if x.pairs is None else x.pairs * 1.001)
 
 

@@ -32,7 +32,7 @@ def test_check_names_what_is_not_there_yet(arguments: list[str], capsys: pytest.
 def test_extract_prints_size_and_speed_of_every_store(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*arguments, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
-    assert [row["teacher"] for row in rows] == ["toy/aa", "toy/bb"]
+    assert [row["text"] for row in rows] == ["aa", "bb"]
     for row in rows:
         store = runs(arguments) / "toy" / "pos" / "knowledge" / row["store"]
         assert row["bytes"] == sum(path.stat().st_size for path in store.glob("*.arrow"))
