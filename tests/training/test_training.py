@@ -216,7 +216,7 @@ def test_tags_known_in_part_train_the_likelihood_of_all_taggings_that_agree(tmp_
     example = Example(["w1", "w2", "w3"], None, "xx", "1", allowed=np.array([[1, 0, 0], [1, 1, 1], [0, 1, 1]], bool))
     full = Example(["w4", "w5"], [1, 2], "xx", "2")
     model = tagger()
-    collator = Collator(model.batcher, 3, with_knowledge=False)
+    collator = Collator(model.batcher, 3)
     trained = tagger()
     settings = replace(SETTINGS, epochs=40, learning_rate=0.1, checkpoint_steps=1000)
     rows = train(trained, Examples([example, full]), settings, tmp_path, seed=1, device="cpu")
