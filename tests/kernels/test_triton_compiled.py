@@ -1,7 +1,7 @@
 """The Triton kernels compiled for a Hopper GPU (sm_90) without one: no spills, and no more registers than now.
 
 Ceilings are what Triton 3.7 (of PyTorch 2.12) and 3.9 give, rounded up. A wrong layout of a block shows as several
-times the instructions in the loop over the steps, long before anybody can time it: Triton 3.6 has that, and is correct.
+times the instructions in the loop over the steps, long before anybody can time it: Triton 3.6 has that.
 """
 
 from __future__ import annotations
