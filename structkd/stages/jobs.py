@@ -7,10 +7,10 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -119,7 +119,8 @@ class JobRunner:
                 self.display.finished(job.title)
             return
         try:
-            futures = [self._started().submit(_work, job, context) for job in todo]
+            with _interrupts_ignored():
+                futures = [self._started().submit(_work, job, context) for job in todo]
             for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                 future.result()
         except BrokenProcessPool as error:
@@ -157,6 +158,19 @@ def _relay(messages: Any, display: Display, stop: threading.Event) -> None:
 
 
 _messages: Any = None
+
+
+@contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Processes started here ignore Ctrl-C from their first instruction on: the parent ends them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _start_worker(messages: Any, threads: int) -> None:
