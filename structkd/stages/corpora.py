@@ -5,14 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
-from structkd.corpus import Sentence, check_tags, evenly_spaced, find_file, read
+from structkd.corpus import Sentence, evenly_spaced, find_file, read
 from structkd.errors import DataError
-from structkd.labels import LabelMap, LabelSet, convert
+from structkd.labels import LabelMap, LabelSet
 from structkd.recipe import (
-    CorpusSpec,
     Recipe,
     TeacherCard,
     UnlabeledSpec,
@@ -20,6 +19,7 @@ from structkd.recipe import (
     corpus_root,
     label_set,
 )
+from structkd.stages.splits import read_split, untagged_text
 from structkd.storage import fingerprint
 from structkd.tagger import read_labels
 from structkd.teacher import Annotations
@@ -137,7 +137,7 @@ def _load(recipe: Recipe) -> Corpora:
         _add_unlabeled(recipe, language, more, corpora, root)
     for unseen in recipe.unseen:
         where = f"unseen language {unseen.language}"
-        found = _read(unseen.corpus, "test", unseen.language, student, root, where)
+        found = read_split(unseen.corpus, "test", unseen.language, student, root, where)
         _add_test(corpora, TestSet(unseen.language, unseen.corpus.title or unseen.language, False, found))
     for name, text in corpora.texts.items():
         corpora.texts[name] = _without_unknown(text, corpora)
@@ -158,14 +158,14 @@ def _add_card(
     where = f"teacher {card.name}"
     everything: list[Sentence] | None = None
     if card.corpus is not None:
-        read_split = partial(
-            _read, card.corpus, language=card.language, labels=label_map.source, root=root, where=where
+        read_own = partial(
+            read_split, card.corpus, language=card.language, labels=label_map.source, root=root, where=where
         )
-        gold, rest = (read_split(split="train") if card.corpus.train else []), list[Sentence]()
+        gold, rest = (read_own(split="train") if card.corpus.train else []), list[Sentence]()
         if recipe.corpus.gold is not None:
             gold, rest = evenly_spaced(gold, recipe.corpus.gold)
-        dev = read_split(split="dev") if card.corpus.dev else []
-        untagged = _untagged(recipe, card.corpus, card.language, rest, root)
+        dev = read_own(split="dev") if card.corpus.dev else []
+        untagged = untagged_text(recipe, card.corpus, card.language, rest, root)
         if gold or untagged:
             everything = gold + (rest if recipe.corpus.untagged == "rest" else untagged)
         if card.is_trained:
@@ -176,7 +176,7 @@ def _add_card(
             text.untagged.extend([*without, *untagged])
             text.dev.extend(_in_labels_of_student(dev, label_map)[0])
             if card.corpus.test:
-                tagged, without = _in_labels_of_student(read_split(split="test"), label_map)
+                tagged, without = _in_labels_of_student(read_own(split="test"), label_map)
                 if without:
                     logger.warning("%s: %d test sentences have tags that are dropped, left out", where, len(without))
                 title = card.corpus.title or card.name
@@ -264,59 +264,3 @@ def model_labels(card: TeacherCard) -> LabelSet:
     if unstated:
         raise DataError(f"teacher {card.name}: {card.model} has the labels {', '.join(unstated)}, its card does not")
     return found
-
-
-def _read(
-    corpus: CorpusSpec, split: str, language: str, labels: LabelSet, root: Path | None, where: str
-) -> list[Sentence]:
-    """A tagged split in the scheme of the labels."""
-    location = getattr(corpus, split)
-    if location is None:
-        raise DataError(
-            f"{where}: the corpus names no {split} split; expected corpus.{split}: a path or a split's name"
-        )
-    sentences = _read_location(corpus, location, language, corpus.scheme or labels.scheme, root)
-    untagged = [sentence.id for sentence in sentences if sentence.tags is None]
-    if untagged:
-        raise DataError(f"{where}: {location} has sentences without tags, first {untagged[0]}; {split} needs tags")
-    if corpus.scheme and labels.scheme and corpus.scheme != labels.scheme:
-        sentences = [
-            Sentence(s.words, tuple(convert(list(s.tags or ()), corpus.scheme, labels.scheme)), s.language, s.id)
-            for s in sentences
-        ]
-    check_tags(sentences, labels, f"{where}, {location}")
-    return sentences
-
-
-@lru_cache(maxsize=64)
-def _read_location(
-    corpus: CorpusSpec, location: str, language: str, scheme: str | None, root: Path | None
-) -> list[Sentence]:
-    return read(
-        location,
-        language=language,
-        format=corpus.format,
-        root=root,
-        tag_column=corpus.tag_column,
-        word_column=corpus.word_column,
-        scheme=scheme,
-        hub=corpus.hub,
-        config=corpus.config,
-        revision=corpus.revision,
-    )
-
-
-def _untagged(
-    recipe: Recipe, corpus: CorpusSpec, language: str, rest: list[Sentence], root: Path | None
-) -> list[Sentence]:
-    wanted, found = recipe.corpus.untagged, rest
-    if wanted == "none" or (wanted != "rest" and language not in wanted):
-        return []
-    if wanted != "rest":
-        if corpus.format in ("sample", "hub"):
-            found = _read_location(corpus, wanted[language], language, None, root)
-        else:
-            found = read(wanted[language], language=language, root=root, tag_column="none")
-    if recipe.corpus.untagged_limit is not None:
-        found, _ = evenly_spaced(found, recipe.corpus.untagged_limit)
-    return [sentence.without_tags() for sentence in found]
