@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from structkd.corpus import Sentence, token_fingerprint
-from structkd.errors import IntegrityError
+from structkd.errors import IntegrityError, UsageError
 from structkd.knowledge import PARTS, KnowledgeStore, KnowledgeWriter, StoreFacts
 from structkd.recipe import Recipe
 from structkd.stages.corpora import Corpora, Text, corpus_fingerprint, load_corpora
@@ -99,11 +99,33 @@ def labelled_text(text: Text) -> list[Sentence]:
     return text.gold + text.untagged
 
 
+def _without_potentials(text: Text, recipe: Recipe, corpora: Corpora) -> str | None:
+    """Why those who label a text have no potentials over the student's tags, or None if they have."""
+    if len(text.teachers) > 1 and recipe.ensemble.combine == "mixture":
+        return "a mixture has none"
+    for card in text.teachers:
+        if corpora.maps[card].joins_potentials:
+            return f"several tags of teacher {card} become one, and only expectations can be merged"
+        if card in corpora.annotations and not corpora.annotations[card].are_posteriors:
+            return f"annotations {card} are not all posteriors"
+    return None
+
+
 def extract_jobs(recipe: Recipe, corpora: Corpora, labellers: Mapping[str, Labeller]) -> list[ExtractJob]:
-    """One job a text."""
+    """One job a text.
+
+    Raises:
+        UsageError: an objective asks for potentials that those who label a text do not have.
+    """
     needed = {part for objective in recipe.objective for part in objective_of(objective).needs}
+    parts = sorted(needed.intersection(PARTS))
     jobs = []
     for name, text in corpora.texts.items():
+        if parts and (reason := _without_potentials(text, recipe, corpora)):
+            raise UsageError(
+                f"the objectives {', '.join(recipe.objective)} ask for the {' and '.join(parts)} of whoever labels "
+                f"{name}, but {reason}; expected objectives that match expectations, such as structural or posterior"
+            )
         sentences = labelled_text(text)
         team = tuple(labellers[card] for card in text.teachers)
         combined = [recipe.ensemble.combine, *([labeller.key, labeller.card.weight] for labeller in team)]
@@ -116,7 +138,7 @@ def extract_jobs(recipe: Recipe, corpora: Corpora, labellers: Mapping[str, Label
             k=max(recipe.knowledge.k, 1),
             dtype=recipe.knowledge.dtype,
             sentences=len(sentences),
-            parts=sorted(needed.intersection(PARTS)),
+            parts=parts,
         )
         jobs.append(ExtractJob(name, team, facts))
     return jobs

@@ -97,6 +97,11 @@ class Annotations:
         """
         return cls(match_annotations(read_annotations(path, language=language), corpus, path), label_map, path)
 
+    @property
+    def are_posteriors(self) -> bool:
+        """Whether every annotation has potentials over the student's tags."""
+        return all(entry.emissions is not None for entry in self._entries.values())
+
     def text(self, language: str) -> list[Sentence]:
         """The annotated sentences, without tags."""
         return [Sentence(words, None, language, identifier) for words, identifier in self.sentences]

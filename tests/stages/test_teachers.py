@@ -182,6 +182,30 @@ def test_annotations_are_checked_against_the_corpus_before_anything_is_trained(r
         load_corpora(teacher_recipe(root, given))
 
 
+@pytest.mark.parametrize(
+    ("teachers", "more", "reason"),
+    [
+        (AA + card("again"), "", "a mixture has none"),
+        (AA + card("again"), "ensemble: {combine: product}", None),
+        (card("x", label_map="{X: N}"), "", "several tags of teacher toy/x become one"),
+        (card("x", label_map="{X: null}"), "", None),
+        ("- {name: n, language: aa, task: pos, annotations: tags.jsonl}", "", "annotations n are not all posteriors"),
+        ("- {name: n, language: aa, task: pos, annotations: shares.jsonl}", "", None),
+    ],
+)
+def test_objectives_that_match_potentials_need_teachers_that_have_some(
+    root: Path, teachers: str, more: str, reason: str | None
+) -> None:
+    annotate(root, "tags.jsonl", [{"words": ["x"], "tags": ["N"]}])
+    annotate(root, "shares.jsonl", [{"words": ["x"], "posteriors": [{"N": 1.0}]}])
+    recipe = teacher_recipe(root, teachers, more).model_copy(update={"objective": ("emission_mse",)})
+    if reason is None:
+        assert "emissions" in make_plan(recipe).extract[0].facts.parts
+        return
+    with pytest.raises(UsageError, match=reason):
+        make_plan(recipe)
+
+
 class Jobs(Silence):
     def __init__(self) -> None:
         self.done: dict[str, tuple[int, int]] = {}
