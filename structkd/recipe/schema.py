@@ -113,6 +113,7 @@ class EnsembleSpec(Spec):
     combine: Literal["mixture", "product"] = Field(
         "mixture", description="mixture: their expectations are averaged; product: their potentials"
     )
+    size: Count = Field(1, description="teachers that are trained for each card, with seeds of their own")
 
 
 class AnnealingSpec(Spec):

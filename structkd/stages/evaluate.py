@@ -87,12 +87,15 @@ def _training_words(corpora: Corpora, test: TestSet) -> set[str] | None:
 
 
 def evaluate_jobs(
-    recipe: Recipe, corpora: Corpora, labellers: Iterable[Mapping[str, Labeller]], students: Iterable[DistillJob]
+    recipe: Recipe,
+    corpora: Corpora,
+    labellers: Iterable[Mapping[str, Sequence[Labeller]]],
+    students: Iterable[DistillJob],
 ) -> list[EvaluateJob]:
     """One job a model: teachers and ensembles are tested on their language and the unseen ones, students on all.
 
     Args:
-        labellers: those of each teacher seed.
+        labellers: those of each of `taught_seeds`.
     """
     unseen = tuple(test.language for test in corpora.tests if not test.seen)
     everything = tuple(test.language for test in corpora.tests)
@@ -113,7 +116,7 @@ def evaluate_jobs(
 
     jobs = [job(s.model, s.role, s.method, s.seed, everything, [s.key]) for s in students]
     for group in labellers:
-        asked = [labeller for labeller in group.values() if labeller.card.annotations is None]
+        asked = [one for of_card in group.values() for one in of_card if one.card.annotations is None]
         for one in asked:
             languages = (one.card.language, *unseen)
             jobs.append(job(one.model, "teacher", one.card.name, one.seed, languages, [one.key], (one,)))
@@ -121,8 +124,8 @@ def evaluate_jobs(
             team = tuple(labeller for labeller in asked if labeller.card.name in text.teachers)
             if len(team) > 1 and text.language in data:
                 combine = recipe.ensemble.combine
-                made_from = [combine, *(f"{member.key} {member.card.weight}" for member in team)]
-                seed = next((member.seed for member in team if member.seed is not None), None)
+                made_from = [combine, *(f"{member.key} {member.weight}" for member in team)]
+                seed = next((member.student for member in team if member.student is not None), None)
                 model = f"ensembles/{name}" + ("" if seed is None else f"/seed-{seed}")
                 jobs.append(job(model, "ensemble", combine, seed, (text.language,), made_from, team))
     return list({found.model: found for found in jobs}.values())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ class ExtractJob:
     @property
     def seed(self) -> int | None:
         """Of the students that learn from it; None: of all."""
-        return next((labeller.seed for labeller in self.labellers if labeller.seed is not None), None)
+        return next((labeller.student for labeller in self.labellers if labeller.student is not None), None)
 
     @property
     def key(self) -> str:
@@ -99,9 +99,9 @@ def labelled_text(text: Text) -> list[Sentence]:
     return text.gold + text.untagged
 
 
-def _without_potentials(text: Text, recipe: Recipe, corpora: Corpora) -> str | None:
+def _without_potentials(text: Text, team: Sequence[Labeller], recipe: Recipe, corpora: Corpora) -> str | None:
     """Why those who label a text have no potentials over the student's tags, or None if they have."""
-    if len(text.teachers) > 1 and recipe.ensemble.combine == "mixture":
+    if len(team) > 1 and recipe.ensemble.combine == "mixture":
         return "a mixture has none"
     for card in text.teachers:
         if corpora.maps[card].joins_potentials:
@@ -111,7 +111,7 @@ def _without_potentials(text: Text, recipe: Recipe, corpora: Corpora) -> str | N
     return None
 
 
-def extract_jobs(recipe: Recipe, corpora: Corpora, labellers: Mapping[str, Labeller]) -> list[ExtractJob]:
+def extract_jobs(recipe: Recipe, corpora: Corpora, labellers: Mapping[str, Sequence[Labeller]]) -> list[ExtractJob]:
     """One job a text.
 
     Raises:
@@ -121,14 +121,14 @@ def extract_jobs(recipe: Recipe, corpora: Corpora, labellers: Mapping[str, Label
     parts = sorted(needed.intersection(PARTS))
     jobs = []
     for name, text in corpora.texts.items():
-        if parts and (reason := _without_potentials(text, recipe, corpora)):
+        team = tuple(labeller for card in text.teachers for labeller in labellers[card])
+        if parts and (reason := _without_potentials(text, team, recipe, corpora)):
             raise UsageError(
                 f"the objectives {', '.join(recipe.objective)} ask for the {' and '.join(parts)} of whoever labels "
                 f"{name}, but {reason}; expected objectives that match expectations, such as structural or posterior"
             )
         sentences = labelled_text(text)
-        team = tuple(labellers[card] for card in text.teachers)
-        combined = [recipe.ensemble.combine, *([labeller.key, labeller.card.weight] for labeller in team)]
+        combined = [recipe.ensemble.combine, *([labeller.key, labeller.weight] for labeller in team)]
         facts = StoreFacts(
             teacher=team[0].key if len(team) == 1 else fingerprint(combined),
             corpus=corpus_fingerprint(sentences),

@@ -19,21 +19,28 @@ from structkd.teacher import CrossFittedTeacher, Member, Source, Teacher, Teache
 
 @dataclass(frozen=True)
 class Labeller:
-    """Whoever stands behind a teacher card.
+    """Whoever stands behind a teacher card; one of several, where a card is trained with several seeds.
 
     Attributes:
         trained: the jobs that train its models: first on all gold sentences, then without each fold of them; none for
             a model from elsewhere and for annotations.
         key: names everything its answers are made from.
+        weight: in an ensemble; those of one card share the card's.
     """
 
     card: TeacherCard
     trained: tuple[TeachJob, ...]
     key: str
+    weight: float
+
+    @property
+    def student(self) -> int | None:
+        """Seed of the students that it labels text for; None: it labels for all."""
+        return self.trained[0].student if self.trained else None
 
     @property
     def seed(self) -> int | None:
-        """Of the students that it labels text for; None: of all."""
+        """Of its training; None: it is the only one of its card."""
         return self.trained[0].seed if self.trained else None
 
     @property
@@ -64,33 +71,42 @@ class Labeller:
 
 
 def make_labellers(
-    recipe: Recipe, corpora: Corpora, teachers: Iterable[TeachJob], seed: int | None = None
-) -> dict[str, Labeller]:
-    """Whoever stands behind each card, by the name of the card.
+    recipe: Recipe, corpora: Corpora, teachers: Iterable[TeachJob], student: int | None = None
+) -> dict[str, tuple[Labeller, ...]]:
+    """Who stands behind each card, by the name of the card.
 
     Args:
-        seed: one of `teacher_seeds`.
+        student: one of `taught_seeds`.
     """
-    jobs = [job for job in teachers if job.seed == seed]
-    found = {}
+    found: dict[str, tuple[Labeller, ...]] = {}
     for card in recipe.teachers:
-        trained = tuple(job for job in jobs if job.card == card)
-        made_from: list[object] = [job.key for job in trained]
-        if card.model is not None:
-            made_from = [_content(Path(card.model).expanduser())]
-        elif card.annotations is not None:
-            made_from = [find_annotations(card, corpus_root(recipe))]
+        jobs = [job for job in teachers if job.student == student and job.card == card]
+        # A model from elsewhere and annotations are the only ones of their card, and train nothing.
+        seeds = dict.fromkeys(job.seed for job in jobs) if card.is_trained else (None,)
+        members = [tuple(job for job in jobs if job.seed == seed) for seed in seeds]
         label_map = corpora.maps[card.name]
         names = {"source": label_map.source.to_dict(), "target": label_map.target.to_dict(), **label_map.names}
-        found[card.name] = Labeller(card, trained, fingerprint(*made_from, names))
+        found[card.name] = tuple(
+            Labeller(card, own, fingerprint(*_made_from(recipe, card, own), names), card.weight / len(members))
+            for own in members
+        )
     return found
+
+
+def _made_from(recipe: Recipe, card: TeacherCard, trained: Iterable[TeachJob]) -> list[object]:
+    """What names the models or annotations behind a card."""
+    if card.model is not None:
+        return [_content(Path(card.model).expanduser())]
+    if card.annotations is not None:
+        return [find_annotations(card, corpus_root(recipe))]
+    return [job.key for job in trained]
 
 
 def ensemble(
     labellers: Sequence[Labeller], sentences: Sequence[Sentence], context: Context, corpora: Corpora
 ) -> TeacherEnsemble:
     """The teachers that label these sentences, whatever their languages."""
-    members = [Member(labeller.source(context, corpora), labeller.card.weight) for labeller in labellers]
+    members = [Member(labeller.source(context, corpora), labeller.weight) for labeller in labellers]
     languages = {sentence.language for sentence in sentences}
     return TeacherEnsemble(dict.fromkeys(languages, members), combine=context.recipe.ensemble.combine)
 

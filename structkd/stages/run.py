@@ -15,7 +15,7 @@ from structkd.stages.evaluate import EvaluateJob, evaluate_jobs, write_scores
 from structkd.stages.extract import ExtractJob, StoreSummary, extract_jobs
 from structkd.stages.jobs import Context, Display, JobRunner, Silence
 from structkd.stages.labelling import make_labellers
-from structkd.stages.teach import TeachJob, teach_jobs, teacher_seeds
+from structkd.stages.teach import TeachJob, taught_seeds, teach_jobs
 from structkd.storage import lock, write_atomic
 
 STAGES = ("teach", "extract", "distill", "evaluate", "report")
@@ -40,7 +40,7 @@ def make_plan(recipe: Recipe) -> Plan:
     """
     corpora = load_corpora(recipe)
     teachers = teach_jobs(recipe, corpora)
-    labellers = [make_labellers(recipe, corpora, teachers, seed) for seed in teacher_seeds(recipe)]
+    labellers = [make_labellers(recipe, corpora, teachers, seed) for seed in taught_seeds(recipe)]
     # What is not trained here labels for all seeds at once.
     stores = list({job.key: job for group in labellers for job in extract_jobs(recipe, corpora, group)}.values())
     students = distill_jobs(recipe, corpora, stores)

@@ -25,6 +25,7 @@ from structkd.training import Example, Examples, TrainingSettings, train
 
 DEV_SENTENCES = 200  # of each language, for the learning curve
 TEACHER_SEED = 0
+_APART = 1000  # seeds of the teachers of one card, so that those of one student are not those of another
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class TeachJob:
     card: TeacherCard
     key: str
     fold: int | None = None
-    seed: int | None = None  # of the students that learn from it; None: it teaches all of them
+    seed: int | None = None  # of its training; None: it is the only one of its card
+    student: int | None = None  # seed of the students that learn from it; None: it teaches all of them
 
     @property
     def model(self) -> str:
@@ -70,7 +72,7 @@ class TeachJob:
 
 
 def teach_jobs(recipe: Recipe, corpora: Corpora) -> list[TeachJob]:
-    """One job a teacher card that is trained here, and one more for each fold; all that for each seed if they vary."""
+    """One job a teacher card that is trained here, and one more for each fold; all that for each seed."""
     jobs = []
     for card in recipe.teachers:
         if not card.is_trained:
@@ -79,16 +81,25 @@ def teach_jobs(recipe: Recipe, corpora: Corpora) -> list[TeachJob]:
         corpus = corpora.teachers[card.name]
         for fold in (None, *range(recipe.folds or 0)):
             gold = corpus_fingerprint(_training_sentences(corpus, recipe, fold))
-            for seed in teacher_seeds(recipe):
-                used = TEACHER_SEED if seed is None else seed
-                key = fingerprint("teacher", made_from, corpus.labels.to_dict(), gold, used)
-                jobs.append(TeachJob(card, key, fold, seed))
+            for student in taught_seeds(recipe):
+                for seed in _training_seeds(recipe, student):
+                    used = TEACHER_SEED if seed is None else seed
+                    key = fingerprint("teacher", made_from, corpus.labels.to_dict(), gold, used)
+                    jobs.append(TeachJob(card, key, fold, seed, student))
     return jobs
 
 
-def teacher_seeds(recipe: Recipe) -> tuple[int | None, ...]:
-    """The seeds that teachers are trained with; None: one that is the same for all students."""
+def taught_seeds(recipe: Recipe) -> tuple[int | None, ...]:
+    """The seeds of the students that have teachers of their own; None: all students share them."""
     return recipe.seeds if recipe.teacher_seeds == "varied" else (None,)
+
+
+def _training_seeds(recipe: Recipe, student: int | None) -> list[int | None]:
+    """The seeds of the teachers that one card has for a student; None: the only teacher of a card."""
+    if student is None and recipe.ensemble.size == 1:
+        return [None]
+    first = TEACHER_SEED if student is None else student
+    return [first + _APART * member for member in range(recipe.ensemble.size)]
 
 
 def folds_of(corpus: TeacherCorpus, folds: int) -> dict[str, int]:
