@@ -177,12 +177,21 @@ def _start_worker(messages: Any, threads: int) -> None:
     global _messages
     _messages = messages
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     import torch
     from transformers.utils import logging
 
     torch.set_num_threads(threads)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+
+
+def _end_with_parent() -> None:
+    """Whoever is killed drops the lock of the run directory: its workers must not go on writing there."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _work(job: Job, context: Context) -> None:
