@@ -7,13 +7,18 @@ export OMP_NUM_THREADS ?= 1
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.structkd-installed
 
-.PHONY: quickstart test lint clean
+.PHONY: quickstart test test-triton lint clean
 
 quickstart: $(STAMP)
 	$(BIN)/structkd run sample/quickstart $(OPTIONS)
 
 test: lint
 	$(BIN)/python -m pytest -q $(OPTIONS)
+
+# The CUDA kernels without a GPU: interpreted, and compiled for sm_90.
+test-triton: $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[triton]"
+	$(BIN)/python -m pytest -q tests/kernels/test_triton.py tests/kernels/test_triton_compiled.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
