@@ -24,6 +24,7 @@ from structkd.knowledge import (
     KnowledgeBatch,
     KnowledgeStore,
     KnowledgeWriter,
+    Question,
     StoreFacts,
     collate,
     extract,
@@ -110,7 +111,7 @@ def _potentials(shape: Shape, generator: torch.Generator) -> tuple[Tensor, Tenso
 
 def _teacher_of(shape: Shape, lengths: Tensor, generator: torch.Generator) -> tuple[KnowledgeBatch, Tensor]:
     teacher = LinearChainCRF(*_potentials(shape, generator), lengths)
-    return collate(list(extract(teacher, k=K, parts=PARTS)), shape.words, shape.tags), teacher.argmax.tags
+    return collate(list(extract(teacher, Question(K, parts=PARTS))), shape.words, shape.tags), teacher.argmax.tags
 
 
 def _task(
@@ -249,7 +250,8 @@ def _store(directory: Path, teacher: Teacher, words: list[list[str]]) -> Knowled
 
 
 def _written(directory: Path, teacher: Teacher, words: list[list[str]], *, parts: Sequence[str]) -> None:
-    found = teacher.knowledge([Sentence(tuple(w), None, "xx", str(i)) for i, w in enumerate(words)], k=K, parts=parts)
+    sentences = [Sentence(tuple(w), None, "xx", str(i)) for i, w in enumerate(words)]
+    found = teacher.knowledge(sentences, Question(K, parts=parts))
     writer = KnowledgeWriter(
         directory, StoreFacts("bench", "bench", list(UPOS), 1.0, K, "float16", len(words), sorted(parts))
     )

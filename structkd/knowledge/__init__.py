@@ -7,7 +7,7 @@ from structkd.knowledge.combination import (
     only_possible,
     weighted_paths,
 )
-from structkd.knowledge.extraction import PARTS, Knowledge, KnowledgeBatch, collate, extract
+from structkd.knowledge.extraction import PARTS, Knowledge, KnowledgeBatch, Question, collate, extract
 from structkd.knowledge.store import SHARD_SENTENCES, KnowledgeStore, KnowledgeWriter, StoreFacts, store_faults
 from structkd.knowledge.targets import Targets, gold_targets, inconsistency, path_targets, reconcile
 
@@ -18,6 +18,7 @@ __all__ = [
     "KnowledgeBatch",
     "KnowledgeStore",
     "KnowledgeWriter",
+    "Question",
     "StoreFacts",
     "Targets",
     "allowed_tags",

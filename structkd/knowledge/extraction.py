@@ -16,6 +16,19 @@ PARTS = ("emissions", "transitions")
 """What is kept only where an objective asks for it; all else is always kept."""
 
 
+class Question(NamedTuple):
+    """What is asked of whoever knows something about sentences.
+
+    k: length of the k-best lists; 0 for none.
+    temperature: global; every potential is divided by it before any quantity is computed.
+    parts: what to keep besides, out of PARTS.
+    """
+
+    k: int
+    temperature: float = 1.0
+    parts: Collection[str] = ()
+
+
 class Knowledge(NamedTuple):
     """A teacher's knowledge of one sentence of n words, at the temperature it was extracted with.
 
@@ -56,36 +69,31 @@ class KnowledgeBatch(NamedTuple):
         return KnowledgeBatch._make(None if part is None else part.to(device) for part in self)
 
 
-def extract(
-    distribution: LinearChainCRF, *, k: int, temperature: float = 1.0, parts: Collection[str] = ()
-) -> list[Knowledge]:
+def extract(distribution: LinearChainCRF, asked: Question) -> list[Knowledge]:
     """Everything that objectives need from a batch of teacher distributions.
 
     Args:
         distribution: the teacher's, already conditioned on what the student can express.
-        k: length of the k-best lists; 0 for none.
-        temperature: global; every potential is divided by it before any quantity is computed.
-        parts: what to keep besides, out of PARTS.
 
     Raises:
         UsageError: transitions are asked of a chain whose transitions depend on the position.
     """
-    if temperature != 1.0:
-        distribution = distribution.tempered(temperature)
+    if asked.temperature != 1.0:
+        distribution = distribution.tempered(asked.temperature)
     with torch.no_grad():
         log_marginals = distribution.marginals.double().log().float().cpu().numpy()
         counts = distribution.transition_counts.float().cpu().numpy()
         entropy = distribution.entropy.cpu().tolist()
         lengths = distribution.lengths.cpu().tolist()
-        if k:
-            best = distribution.topk(k)
+        if asked.k:
+            best = distribution.topk(asked.k)
             paths, scores, valid = best.tags.cpu().numpy(), best.scores.float().cpu().numpy(), best.valid.cpu().numpy()
         else:
             paths = np.zeros((len(lengths), 0, max(lengths)), dtype=np.int64)
             scores = np.zeros((len(lengths), 0), dtype=np.float32)
             valid = scores.astype(bool)
-        emissions = distribution.emissions.log_softmax(-1).float().cpu().numpy() if "emissions" in parts else None
-        transitions = _transitions(distribution) if "transitions" in parts else None
+        emissions = distribution.emissions.log_softmax(-1).float().cpu().numpy() if "emissions" in asked.parts else None
+        transitions = _transitions(distribution) if "transitions" in asked.parts else None
     return [
         Knowledge(
             log_marginals[i, :n],

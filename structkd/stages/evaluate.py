@@ -9,6 +9,7 @@ from functools import partial
 from structkd.corpus import Sentence
 from structkd.errors import IntegrityError
 from structkd.evaluation import ModelCounts, ScoreRow, count, load_model_counts, save_model_counts, score_counts
+from structkd.knowledge import Question
 from structkd.recipe import Recipe
 from structkd.stages.corpora import Corpora, TestSet, corpus_fingerprint, load_corpora
 from structkd.stages.distill import DistillJob
@@ -76,7 +77,7 @@ def _predict_together(
 ) -> list[list[str]]:
     """The heads of an ensemble's k-best lists."""
     teachers = ensemble(labellers, sentences, context, corpora)
-    found = teachers.knowledge(sentences, k=context.recipe.knowledge.k or 1)
+    found = teachers.knowledge(sentences, Question(context.recipe.knowledge.k or 1))
     return [corpora.labels.decode(item.paths[0].tolist()) for item in found]
 
 

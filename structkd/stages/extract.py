@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from structkd.corpus import Sentence, token_fingerprint
 from structkd.errors import IntegrityError, UsageError
-from structkd.knowledge import PARTS, KnowledgeStore, KnowledgeWriter, StoreFacts
+from structkd.knowledge import PARTS, KnowledgeStore, KnowledgeWriter, Question, StoreFacts
 from structkd.recipe import Recipe
 from structkd.stages.corpora import Corpora, Text, corpus_fingerprint, load_corpora
 from structkd.stages.jobs import Context, Report
@@ -61,9 +61,8 @@ class ExtractJob:
                 report(written + done, len(sentences), "sentences")
 
             begun = time.perf_counter()
-            found = teachers.knowledge(
-                part, k=self.facts.k, temperature=self.facts.temperature, parts=self.facts.parts, progress=count
-            )
+            asked = Question(self.facts.k, self.facts.temperature, self.facts.parts)
+            found = teachers.knowledge(part, asked, progress=count)
             rows = [(s.id, token_fingerprint(s.words), item) for s, item in zip(part, found, strict=True)]
             writer.write_shard(wanted.start, rows, seconds=time.perf_counter() - begun)
         writer.finish()

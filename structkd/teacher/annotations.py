@@ -12,7 +12,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ from structkd.corpus import Annotation, Sentence, match_annotations, read_annota
 from structkd.corpus.files import Faults
 from structkd.crf import LinearChainCRF
 from structkd.errors import DataError
-from structkd.knowledge import Knowledge, only_possible, weighted_paths
+from structkd.knowledge import Knowledge, Question, only_possible, weighted_paths
 from structkd.labels import LabelMap, repair
 from structkd.teacher.teacher import Chain, Progress, fine_chain, knowledge_of, spread_chain
 
@@ -111,20 +111,12 @@ class Annotations:
         return not self._find(sentence).says_nothing
 
     def knowledge(
-        self,
-        sentences: Sequence[Sentence],
-        *,
-        k: int,
-        temperature: float = 1.0,
-        parts: Collection[str] = (),
-        progress: Progress | None = None,
+        self, sentences: Sequence[Sentence], asked: Question, *, progress: Progress | None = None
     ) -> list[Knowledge]:
         """What is known about each sentence, in their order and in the student's tags.
 
-        Args:
-            k: length of the k-best lists; n-best lists are cut to it only in the list, not in the expectations.
-            temperature: global: of the potentials of posteriors, and of the weights of n-best lists.
-            parts: what to keep besides; only posteriors have emissions and transitions.
+        N-best lists are cut to k in the list only, not in the expectations; a temperature is that of the potentials of
+        posteriors, and of the weights of n-best lists; only posteriors have emissions and transitions.
         """
         num_tags = len(self.label_map.target)
         entries = [self._find(sentence) for sentence in sentences]
@@ -132,8 +124,8 @@ class Annotations:
         for index, (sentence, entry) in enumerate(zip(sentences, entries, strict=True)):
             if entry.paths is not None:
                 paths, weights = entry.paths
-                item = weighted_paths(paths, [weight ** (1 / temperature) for weight in weights], num_tags)
-                found[index] = item._replace(paths=item.paths[:k], scores=item.scores[:k])
+                item = weighted_paths(paths, [weight ** (1 / asked.temperature) for weight in weights], num_tags)
+                found[index] = item._replace(paths=item.paths[: asked.k], scores=item.scores[: asked.k])
             elif entry.emissions is None:
                 nothing = np.ones((len(sentence), num_tags), dtype=bool)
                 found[index] = only_possible(nothing if entry.allowed is None else entry.allowed)
@@ -141,7 +133,7 @@ class Annotations:
         for start in range(0, len(chains), 64):
             part = chains[start : start + 64]
             batch = fine_chain(self._batch([entries[i] for i in part]), self.label_map)
-            items = knowledge_of(batch, self.label_map, k=k, temperature=temperature, parts=parts)
+            items = knowledge_of(batch, self.label_map, asked)
             found.update(zip(part, items, strict=True))
         if progress is not None:
             progress(len(sentences), len(sentences))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from structkd.corpus import Sentence, token_fingerprint
 from structkd.crf import LinearChainCRF
 from structkd.errors import DataError, UsageError
-from structkd.knowledge import Knowledge, allowed_tags, extract, mixture
+from structkd.knowledge import Knowledge, Question, allowed_tags, extract, mixture
 from structkd.teacher.teacher import Chain, Progress, Source
 
 COMBINATIONS = ("mixture", "product")
@@ -57,20 +56,14 @@ class TeacherEnsemble:
         self.batch_size = batch_size
 
     def knowledge(
-        self,
-        sentences: Sequence[Sentence],
-        *,
-        k: int,
-        temperature: float = 1.0,
-        parts: Collection[str] = (),
-        progress: Progress | None = None,
+        self, sentences: Sequence[Sentence], asked: Question, *, progress: Progress | None = None
     ) -> list[Knowledge]:
         """What the teachers of its language know about each sentence, in their order."""
         found: dict[int, Knowledge] = {}
         for language, indices in self._routes(sentences).items():
             part = [sentences[i] for i in indices]
-            ask = partial(self._ask, self.members[language], part, k=k, temperature=temperature, parts=parts)
-            found.update(zip(indices, ask(progress=_shifted(progress, len(found), len(sentences))), strict=True))
+            shifted = _shifted(progress, len(found), len(sentences))
+            found.update(zip(indices, self._ask(self.members[language], part, asked, shifted), strict=True))
         return [found[i] for i in range(len(sentences))]
 
     def chains(self, sentences: Sequence[Sentence]) -> list[Chain]:
@@ -103,19 +96,14 @@ class TeacherEnsemble:
         self,
         team: Sequence[Member],
         sentences: Sequence[Sentence],
-        *,
-        k: int,
-        temperature: float,
-        parts: Collection[str],
+        asked: Question,
         progress: Progress | None,
     ) -> list[Knowledge]:
         if len(team) == 1:
-            return team[0].source.knowledge(sentences, k=k, temperature=temperature, parts=parts, progress=progress)
+            return team[0].source.knowledge(sentences, asked, progress=progress)
         if self.combine == "product":
             chains = _product(team, sentences)
-            found = extract_chains(
-                chains, k=k, temperature=temperature, parts=parts, batch_size=self.batch_size, progress=progress
-            )
+            found = extract_chains(chains, asked, batch_size=self.batch_size, progress=progress)
             for sentence, item in zip(sentences, found, strict=True):
                 if np.isneginf(item.log_marginals).all():
                     raise DataError(
@@ -124,12 +112,12 @@ class TeacherEnsemble:
                     )
             return found
         answers = [
-            member.source.knowledge(sentences, k=k, temperature=temperature, progress=_part(progress, m, len(team)))
+            member.source.knowledge(sentences, asked._replace(parts=()), progress=_part(progress, m, len(team)))
             for m, member in enumerate(team)
         ]
         weights = [member.weight for member in team]
         return [
-            _mixed(sentence, parts, weights, k)
+            _mixed(sentence, parts, weights, asked.k)
             for sentence, parts in zip(sentences, zip(*answers, strict=True), strict=True)
         ]
 
@@ -151,20 +139,14 @@ class CrossFittedTeacher:
         self.fold_of = fold_of
 
     def knowledge(
-        self,
-        sentences: Sequence[Sentence],
-        *,
-        k: int,
-        temperature: float = 1.0,
-        parts: Collection[str] = (),
-        progress: Progress | None = None,
+        self, sentences: Sequence[Sentence], asked: Question, *, progress: Progress | None = None
     ) -> list[Knowledge]:
         """What is known about each sentence by the teacher that did not see it."""
         found: dict[int, Knowledge] = {}
         for source, indices in self._routes(sentences):
             part = [sentences[i] for i in indices]
             shifted = _shifted(progress, len(found), len(sentences))
-            answers = source.knowledge(part, k=k, temperature=temperature, parts=parts, progress=shifted)
+            answers = source.knowledge(part, asked, progress=shifted)
             found.update(zip(indices, answers, strict=True))
         return [found[i] for i in range(len(sentences))]
 
@@ -195,13 +177,7 @@ def assign_folds(sentences: Sequence[Sentence], folds: int) -> dict[str, int]:
 
 
 def extract_chains(
-    chains: Sequence[Chain],
-    *,
-    k: int,
-    temperature: float,
-    parts: Collection[str] = (),
-    batch_size: int = 64,
-    progress: Progress | None = None,
+    chains: Sequence[Chain], asked: Question, *, batch_size: int = 64, progress: Progress | None = None
 ) -> list[Knowledge]:
     """Everything that objectives need from chains of single sentences."""
     found: list[Knowledge] = []
@@ -214,7 +190,7 @@ def extract_chains(
             torch.stack([chain.end_transitions for chain in part]),
             torch.tensor([len(chain.emissions) for chain in part]),
         )
-        found += extract(batch, k=k, temperature=temperature, parts=parts)
+        found += extract(batch, asked)
         if progress is not None:
             progress(len(found), len(chains))
     return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from structkd.corpus import Sentence
 from structkd.crf import LinearChainCRF
 from structkd.errors import DataError
-from structkd.knowledge import Knowledge, extract, merge_tags
+from structkd.knowledge import Knowledge, Question, extract, merge_tags
 from structkd.labels import LabelMap, LabelSet
 from structkd.tagger import CRFTagger, WordTagger, distributions, load_any
 
@@ -39,13 +39,7 @@ class Source(Protocol):
     """Whoever knows something about sentences: a teacher, several of them, or annotations of another maker."""
 
     def knowledge(
-        self,
-        sentences: Sequence[Sentence],
-        *,
-        k: int,
-        temperature: float = 1.0,
-        parts: Collection[str] = (),
-        progress: Progress | None = None,
+        self, sentences: Sequence[Sentence], asked: Question, *, progress: Progress | None = None
     ) -> list[Knowledge]:
         """What is known about each sentence, in the student's tags."""
 
@@ -102,24 +96,12 @@ class Teacher:
         return cls(tagger, label_map, name=str(directory))
 
     def knowledge(
-        self,
-        sentences: Sequence[Sentence],
-        *,
-        k: int,
-        temperature: float = 1.0,
-        parts: Collection[str] = (),
-        progress: Progress | None = None,
+        self, sentences: Sequence[Sentence], asked: Question, *, progress: Progress | None = None
     ) -> list[Knowledge]:
-        """What the teacher knows about each sentence, in their order and in the student's tags.
-
-        Args:
-            k: length of the k-best lists.
-            temperature: global temperature, in the potentials.
-            parts: what to keep besides, out of structkd.knowledge.PARTS.
-        """
+        """What the teacher knows about each sentence, in their order and in the student's tags."""
         found: dict[int, Knowledge] = {}
         for indices, chain in self._fine(sentences, progress):
-            items = knowledge_of(chain, self.label_map, k=k, temperature=temperature, parts=parts)
+            items = knowledge_of(chain, self.label_map, asked)
             found.update(zip(indices, items, strict=True))
         return [found[i] for i in range(len(sentences))]
 
@@ -196,11 +178,9 @@ def fine_chain(chain: LinearChainCRF, label_map: LabelMap) -> LinearChainCRF:
     return chain if label_map.legal is None else chain.condition(label_map.legal)
 
 
-def knowledge_of(
-    chain: LinearChainCRF, label_map: LabelMap, *, k: int, temperature: float, parts: Collection[str] = ()
-) -> list[Knowledge]:
+def knowledge_of(chain: LinearChainCRF, label_map: LabelMap, asked: Question) -> list[Knowledge]:
     """Everything that objectives need, in the student's tags, from distributions over the fine tags of a map."""
-    items = extract(chain, k=k, temperature=temperature, parts=parts)
+    items = extract(chain, asked)
     targets, num_tags = label_map.target_ids, len(label_map.target)
     if targets == list(range(num_tags)):
         return items

@@ -14,6 +14,7 @@ from structkd.knowledge import (
     Knowledge,
     KnowledgeStore,
     KnowledgeWriter,
+    Question,
     StoreFacts,
     collate,
     extract,
@@ -33,7 +34,7 @@ def knowledge(seed: int = 0, parts: Sequence[str] = ()) -> list[Knowledge]:
         torch.randn(3, generator=generator),
         lengths=torch.tensor([5, 1, 3, 2]),
     )
-    return extract(chain, k=4, parts=parts)
+    return extract(chain, Question(4, parts=parts))
 
 
 def rows(items: list[Knowledge]) -> list[tuple[str, str, Knowledge]]:
@@ -176,7 +177,7 @@ def test_a_million_tokens_take_less_than_80_megabytes(tmp_path: Path) -> None:
     )
     facts = StoreFacts("t", "c", [str(tag) for tag in range(tags)], 1.0, 5, "float16", 512)
     writer = KnowledgeWriter(tmp_path, facts, shard_sentences=256)
-    items = extract(chain, k=5)
+    items = extract(chain, Question(5))
     # Names as long as those of treebanks, and fingerprints of 16 digits.
     named = [(f"weblog-blogspot.com_example_20040000_{i:04d}", f"{i:016x}", item) for i, item in enumerate(items)]
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from structkd.crf import LinearChainCRF
-from structkd.knowledge import PARTS, KnowledgeBatch, Targets, collate, extract
+from structkd.knowledge import PARTS, KnowledgeBatch, Question, Targets, collate, extract
 from structkd.objective import OBJECTIVES, Objective, divergence, loss, make_objective, prepare
 from tests.oracles.brute_force import BruteForceCRF
 
@@ -31,7 +31,7 @@ def truth(seed: int, head: str = "crf", temperature: float = 1.0) -> BruteForceC
 
 
 def known(teacher: LinearChainCRF, temperature: float = 1.0) -> KnowledgeBatch:
-    return collate(extract(teacher, k=K, temperature=temperature, parts=PARTS), T, C)
+    return collate(extract(teacher, Question(K, temperature=temperature, parts=PARTS)), T, C)
 
 
 def ask(student: LinearChainCRF, knowledge: KnowledgeBatch, objective: Objective, temperature: float) -> Tensor:
@@ -182,7 +182,7 @@ def test_errors_of_scores_leave_out_what_is_forbidden() -> None:
 @pytest.mark.parametrize("name", [name for name in OBJECTIVES if name != "nll"])
 def test_padding_and_the_order_of_the_batch_change_nothing(name: str) -> None:
     order, objective = torch.tensor([2, 0, 1]), OBJECTIVES[name]()
-    items = extract(chain(0), k=K, parts=PARTS)
+    items = extract(chain(0), Question(K, parts=PARTS))
     e, a, s, t = parts(1, "crf")
     padded = torch.cat((e, torch.full((3, 2, C), torch.nan).double()), 1)
     for b, n in enumerate(LENGTHS):
@@ -207,7 +207,7 @@ def test_padding_and_the_order_of_the_batch_change_nothing(name: str) -> None:
 @pytest.mark.parametrize("name", ["structural", "posterior", "token", "emission"])
 def test_a_student_equal_to_its_teacher_diverges_by_nothing_and_never_by_less(name: str) -> None:
     objective, teacher = OBJECTIVES[name](), chain(0, "softmax" if name == "token" else "crf")
-    items = [item._replace(entropy=item.entropy + 1e-3) for item in extract(teacher, k=1, parts=PARTS)]
+    items = [item._replace(entropy=item.entropy + 1e-3) for item in extract(teacher, Question(1, parts=PARTS))]
     found = divergence(teacher, prepare(objective, collate(list(items), T, C), teacher.lengths), objective)
     assert found is not None
     assert (found >= 0).all()
@@ -225,7 +225,7 @@ def test_divergence_from_the_list_at_student_equal_teacher_is_the_mass_that_the_
 
 def test_divergence_is_unknown_where_the_entropy_is_and_where_nobody_knows_the_sentence() -> None:
     teacher, student, objective = chain(0), chain(1), OBJECTIVES["posterior"]()
-    items = extract(teacher, k=1)
+    items = extract(teacher, Question(1))
     batch = collate([items[0]._replace(entropy=float("nan")), items[1], None], T, C)
     found = divergence(student, prepare(objective, batch, teacher.lengths), objective)
     assert found is not None

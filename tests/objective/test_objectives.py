@@ -8,6 +8,7 @@ from structkd.errors import DataError, UsageError
 from structkd.knowledge import (
     PARTS,
     KnowledgeBatch,
+    Question,
     Targets,
     collate,
     extract,
@@ -43,7 +44,7 @@ def chain(seed: int, *, requires_grad: bool = False) -> LinearChainCRF:
 
 
 def known(teacher: LinearChainCRF, k: int) -> KnowledgeBatch:
-    return collate(extract(teacher, k=k, parts=PARTS), 4, C)
+    return collate(extract(teacher, Question(k, parts=PARTS)), 4, C)
 
 
 def no_gold() -> Targets:
@@ -154,7 +155,7 @@ def test_mixing_gold_and_knowledge_is_the_weighted_sum_of_their_losses(name: str
 
 def test_global_temperature_compares_tempered_chains_and_scales_by_its_square() -> None:
     teacher, student = chain(0), chain(1)
-    knowledge = collate(extract(teacher, k=1, temperature=2.0), 4, C)
+    knowledge = collate(extract(teacher, Question(1, temperature=2.0)), 4, C)
     expected = 4 * teacher.tempered(2.0).cross_entropy(student.tempered(2.0))
     torch.testing.assert_close(
         distil(student, knowledge, "structural", temperature=2.0), expected, atol=1e-4, rtol=1e-5
@@ -163,7 +164,7 @@ def test_global_temperature_compares_tempered_chains_and_scales_by_its_square() 
 
 def test_a_sentence_without_knowledge_costs_nothing_beyond_its_gold_part() -> None:
     teacher, student = chain(0), chain(1, requires_grad=True)
-    items = [None, *extract(teacher, k=2, parts=PARTS)[1:]]
+    items = [None, *extract(teacher, Question(2, parts=PARTS))[1:]]
     for name in OBJECTIVES:
         value = distil(student, collate(items, 4, C), name)
         assert value[0] == 0
@@ -195,7 +196,7 @@ def test_objectives_say_what_they_need_of_a_teacher() -> None:
     assert needs["topk"] == needs["topk_weighted"] == needs["posterior+topk_weighted"] == {"paths"}
     assert needs["nll"] == needs["structural"] == needs["posterior"] == needs["token"] == set()
     teacher = chain(0)
-    bare = collate(extract(teacher, k=0), 4, C)
+    bare = collate(extract(teacher, Question(0)), 4, C)
     for name, wanted in (("emission", "emissions"), ("topk", "paths"), ("substructure_mse", "emissions and transiti")):
         with pytest.raises(UsageError, match=f"objective {name} needs {wanted}"):
             prepare(OBJECTIVES[name](), bare, teacher.lengths)

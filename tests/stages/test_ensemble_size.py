@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from structkd.knowledge import KnowledgeStore
+from structkd.knowledge import KnowledgeStore, Question
 from structkd.recipe import Recipe
 from structkd.stages import make_plan, run
 from structkd.stages.labelling import make_labellers
@@ -39,7 +39,7 @@ def test_the_knowledge_is_that_of_the_mixture_of_a_cards_teachers(root: Path) ->
     single = []
     for job in plan.teach:
         teacher = Teacher(load_any(directory.model(job.model)), plan.corpora.maps["toy/aa"])
-        single.append(np.exp(teacher.knowledge([sentence], k=1)[0].log_marginals.astype(float)))
+        single.append(np.exp(teacher.knowledge([sentence], Question(1))[0].log_marginals.astype(float)))
     assert np.abs(single[0] - single[1]).max() > 1e-3, "teachers of other seeds differ"
     np.testing.assert_allclose(np.exp(kept.log_marginals.astype(float)), np.mean(single, axis=0), atol=2e-3)
     rows = json.loads(directory.scores.read_text(encoding="utf-8"))

@@ -14,7 +14,7 @@ import torch
 
 from structkd.corpus import token_fingerprint
 from structkd.errors import DataError, RecipeError, UsageError
-from structkd.knowledge import KnowledgeStore, Targets, allowed_tags, collate, inconsistency
+from structkd.knowledge import KnowledgeStore, Question, Targets, allowed_tags, collate, inconsistency
 from structkd.labels import LabelSet
 from structkd.recipe import EntityLabels, load_recipe
 from structkd.stages import RunDirectory, Silence, make_plan, run
@@ -278,7 +278,7 @@ def _check_folds(directory: RunDirectory, plan: Any) -> None:
         fold = list(dict.fromkeys(gold)).index(token_fingerprint(sentence.words)) % 2
         tagger = load_any(directory.model(f"folds/{labeller.card.name}/{fold}"))
         teacher = Teacher(tagger, corpora.maps[labeller.card.name])
-        (knowledge,) = teacher.knowledge([sentence], k=1)
+        (knowledge,) = teacher.knowledge([sentence], Question(1))
         expected = expected + labeller.card.weight * np.exp(knowledge.log_marginals.astype(float))
         total += labeller.card.weight
     np.testing.assert_allclose(np.exp(item.log_marginals.astype(float)), expected / total, atol=2e-3)

@@ -13,7 +13,7 @@ import torch
 
 from structkd.corpus import Sentence
 from structkd.errors import DataError
-from structkd.knowledge import allowed_tags
+from structkd.knowledge import Question, allowed_tags
 from structkd.labels import LabelMap, LabelSet, violations
 from structkd.teacher import Annotations, Member, TeacherEnsemble
 from tests.teacher.test_ensemble import Known
@@ -36,7 +36,7 @@ def plain(
 
 def test_tags_are_certainty(tmp_path: Path) -> None:
     source = plain(tmp_path, {"words": ["x", "y", "z"], "tags": ["A", "C", "C"]})
-    (item,) = source.knowledge(source.text("xx"), k=3)
+    (item,) = source.knowledge(source.text("xx"), Question(3))
     np.testing.assert_array_equal(np.exp(item.log_marginals), np.eye(3)[[0, 2, 2]])
     assert item.transition_counts.tolist() == [[0, 0, 1], [0, 0, 0], [0, 0, 1]]
     assert item.paths.tolist() == [[0, 2, 2]]
@@ -49,7 +49,7 @@ def test_tags_are_certainty(tmp_path: Path) -> None:
 def test_an_n_best_list_is_the_distribution_over_the_list(tmp_path: Path, temperature: float) -> None:
     rows = [{"tags": ["A", "B"], "weight": 1}, {"tags": ["C", "B"], "weight": 3}, {"tags": ["A", "B"], "weight": 1}]
     source = plain(tmp_path, {"words": ["x", "y"], "nbest": rows})
-    (item,) = source.knowledge(source.text("xx"), k=1, temperature=temperature)
+    (item,) = source.knowledge(source.text("xx"), Question(1, temperature=temperature))
     a, c = (weight ** (1 / temperature) for weight in (2, 3))
     a, c = a / (a + c), c / (a + c)
     np.testing.assert_allclose(np.exp(item.log_marginals), [[a, 0, c], [0, 1, 0]], atol=1e-6)
@@ -61,7 +61,7 @@ def test_an_n_best_list_is_the_distribution_over_the_list(tmp_path: Path, temper
 def test_posteriors_of_tags_that_stand_alone_are_what_they_were(tmp_path: Path) -> None:
     shares = [{"A": 0.5, "B": 0.3, "C": 0.2}, {"C": 1.0}]
     source = plain(tmp_path, {"words": ["x", "y"], "posteriors": shares})
-    (item,) = source.knowledge(source.text("xx"), k=5)
+    (item,) = source.knowledge(source.text("xx"), Question(5))
     np.testing.assert_allclose(np.exp(item.log_marginals), [[0.5, 0.3, 0.2], [0, 0, 1]], atol=1e-6)
     np.testing.assert_allclose(item.transition_counts[:, 2], [0.5, 0.3, 0.2], atol=1e-6)
     assert item.paths.tolist() == [[0, 2], [1, 2], [2, 2]]
@@ -70,7 +70,7 @@ def test_posteriors_of_tags_that_stand_alone_are_what_they_were(tmp_path: Path) 
 def test_posteriors_of_entities_are_conditioned_on_the_scheme(tmp_path: Path) -> None:
     shares = [{"O": 0.5, "B-P": 0.2, "I-P": 0.3}, {"O": 0.1, "B-P": 0.3, "I-P": 0.6}]
     source = plain(tmp_path, {"words": ["x", "y"], "posteriors": shares}, source=ENTITIES, target=ENTITIES)
-    (item,) = source.knowledge(source.text("xx"), k=9)
+    (item,) = source.knowledge(source.text("xx"), Question(9))
     masses = {
         (a, b): shares[0][a] * shares[1][b] for a in shares[0] for b in shares[1] if not violations([a, b], "IOB2")
     }
@@ -86,7 +86,7 @@ def test_tags_known_in_part_say_what_is_possible_also_in_a_finer_scheme(tmp_path
     target = LabelSet.for_entities(["P"], "BIOES")
     row = {"words": ["x", "y", "z"], "tags": ["B-P", None, "O"]}
     source = plain(tmp_path, row, source=ENTITIES, target=target)
-    (item,) = source.knowledge(source.text("xx"), k=2)
+    (item,) = source.knowledge(source.text("xx"), Question(2))
     allowed = allowed_tags(item)
     assert allowed is not None
     assert [{target.tags[i] for i in np.flatnonzero(word)} for word in allowed] == [
@@ -102,7 +102,7 @@ def test_nothing_is_known_about_other_sentences_and_other_words(tmp_path: Path) 
     others = [unknown, Sentence(("y",), None, "xx", "1"), Sentence(("x",), None, "xx", "3")]
     assert source.knows(known)
     assert not any(source.knows(sentence) for sentence in others)
-    for item in source.knowledge(others, k=1):
+    for item in source.knowledge(others, Question(1)):
         allowed = allowed_tags(item)
         assert allowed is not None
         assert allowed.all()
@@ -124,7 +124,7 @@ def test_dropped_tags_are_conditioned_away(tmp_path: Path, caplog: pytest.LogCap
     silent, listed, shares, *more = source.text("xx")
     assert [source.knows(sentence) for sentence in (silent, *more)] == [False] * 3
     assert "of 3 sentences only tags are known that are dropped" in caplog.text
-    items = source.knowledge([listed, shares], k=3)
+    items = source.knowledge([listed, shares], Question(3))
     np.testing.assert_allclose(np.exp(items[0].log_marginals), [[0.25, 0.75, 0], [0, 0, 1]], atol=1e-6)
     np.testing.assert_allclose(np.exp(items[1].log_marginals), [[0.25, 0.75, 0]], atol=1e-6)
 
@@ -132,7 +132,7 @@ def test_dropped_tags_are_conditioned_away(tmp_path: Path, caplog: pytest.LogCap
 def test_broken_entities_are_repaired_and_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         source = plain(tmp_path, {"words": ["x", "y"], "tags": ["O", "I-P"]}, source=ENTITIES, target=ENTITIES)
-    assert source.knowledge(source.text("xx"), k=1)[0].paths.tolist() == [[0, 1]]
+    assert source.knowledge(source.text("xx"), Question(1))[0].paths.tolist() == [[0, 1]]
     assert "1 tags broke the scheme IOB2, repaired" in caplog.text
 
 
@@ -158,7 +158,7 @@ def test_known_tags_condition_a_teacher_in_a_product(tmp_path: Path) -> None:
     (sentence,) = source.text("aa")
     teacher = Known(1)
     team = TeacherEnsemble({"aa": [Member(teacher), Member(source)]}, combine="product")
-    (item,) = team.knowledge([sentence], k=9)
+    (item,) = team.knowledge([sentence], Question(9))
     assert item.paths[:, [0, 2]].tolist() == [[0, 2]] * 3
     chain = teacher.chains([sentence])[0]
     scores = [

@@ -11,7 +11,7 @@ import torch
 
 from structkd.corpus import Sentence
 from structkd.errors import DataError, UsageError
-from structkd.knowledge import Knowledge, Targets, collate, inconsistency, only_possible
+from structkd.knowledge import Knowledge, Question, Targets, collate, inconsistency, only_possible
 from structkd.labels import LabelMap, LabelSet
 from structkd.tagger import create
 from structkd.teacher import Chain, CrossFittedTeacher, Member, Source, Teacher, TeacherEnsemble, assign_folds
@@ -41,16 +41,8 @@ class Known:
             found.append(chain)
         return found
 
-    def knowledge(
-        self,
-        sentences: Sequence[Sentence],
-        *,
-        k: int,
-        temperature: float = 1.0,
-        parts: object = (),
-        progress: object = None,
-    ):  # type: ignore[no-untyped-def]
-        return extract_chains(self.chains(sentences), k=k, temperature=temperature)
+    def knowledge(self, sentences: Sequence[Sentence], asked: Question, *, progress: object = None) -> list[Knowledge]:
+        return extract_chains(self.chains(sentences), asked)
 
 
 class Annotated:
@@ -64,7 +56,7 @@ class Annotated:
         emissions = [torch.from_numpy(item).double().log() for item in self.allowed]
         return [Chain(emission, torch.outer(zeros, zeros), zeros, zeros) for emission in emissions]
 
-    def knowledge(self, sentences: Sequence[Sentence], **_: object) -> list[Knowledge]:
+    def knowledge(self, sentences: Sequence[Sentence], asked: Question, *, progress: object = None) -> list[Knowledge]:
         return [only_possible(item) for item in self.allowed]
 
 
@@ -100,7 +92,7 @@ def assert_equals(item: Knowledge, distribution: dict[tuple[int, ...], float]) -
 @pytest.mark.parametrize("temperature", [1.0, 1.5])
 def test_a_mixture_averages_distributions(temperature: float) -> None:
     one, other = Known(1), Known(2, forbid=1)
-    found = ensemble(Member(one, 3.0), Member(other, 1.0)).knowledge(SENTENCES, k=100, temperature=temperature)
+    found = ensemble(Member(one, 3.0), Member(other, 1.0)).knowledge(SENTENCES, Question(100, temperature=temperature))
     for item, a, b in zip(found, one.chains(SENTENCES), other.chains(SENTENCES), strict=True):
         p, q = taggings(a, temperature), taggings(b, temperature)
         mixed = {path: 0.75 * p[path] + 0.25 * q[path] for path in p}
@@ -119,7 +111,7 @@ def test_a_product_multiplies_distributions(temperature: float) -> None:
     one, other = Known(1), Known(2, forbid=1)
     team = ensemble(Member(one, 3.0), Member(other, 1.0), combine="product")
     for item, a, b in zip(
-        team.knowledge(SENTENCES, k=4, temperature=temperature),
+        team.knowledge(SENTENCES, Question(4, temperature=temperature)),
         one.chains(SENTENCES),
         other.chains(SENTENCES),
         strict=True,
@@ -135,15 +127,15 @@ def test_a_product_multiplies_distributions(temperature: float) -> None:
 
 
 def test_a_short_list_of_a_mixture_holds_the_best_of_the_lists() -> None:
-    found = ensemble(Member(Known(1)), Member(Known(2))).knowledge(SENTENCES, k=2)
+    found = ensemble(Member(Known(1)), Member(Known(2))).knowledge(SENTENCES, Question(2))
     assert [len(item.paths) for item in found] == [2, 2, 2]
     assert all((np.diff(item.scores) <= 0).all() for item in found)
     assert all(len({tuple(path) for path in item.paths.tolist()}) == 2 for item in found)
 
 
 def test_one_teacher_is_asked_as_it_is() -> None:
-    found = ensemble(Member(Known(1), 0.2)).knowledge(SENTENCES, k=3)
-    for item, alone in zip(found, Known(1).knowledge(SENTENCES, k=3), strict=True):
+    found = ensemble(Member(Known(1), 0.2)).knowledge(SENTENCES, Question(3))
+    for item, alone in zip(found, Known(1).knowledge(SENTENCES, Question(3)), strict=True):
         assert all(np.array_equal(a, b) for a, b in zip(item, alone, strict=True))
 
 
@@ -152,12 +144,12 @@ def test_each_sentence_goes_to_the_teachers_of_its_language() -> None:
     one, other = Known(1), Known(2)
     done: list[tuple[int, int]] = []
     team = TeacherEnsemble({"aa": [Member(one)], "bb": [Member(other), Member(one)]})
-    found = team.knowledge(sentences, k=1, progress=lambda *state: done.append(state))
+    found = team.knowledge(sentences, Question(1), progress=lambda *state: done.append(state))
     assert one.asked == ["0", "2", "4", "1", "3"]
     assert other.asked == ["1", "3"]
     assert [len(item.log_marginals) for item in found] == [1, 2, 3, 1, 2]
     with pytest.raises(DataError, match=r"no teacher for cc \(first sentence 9\)"):
-        team.knowledge([Sentence(("x",), None, "cc", "9")], k=1)
+        team.knowledge([Sentence(("x",), None, "cc", "9")], Question(1))
 
 
 def test_teachers_of_other_orders_multiply_by_name() -> None:
@@ -167,8 +159,8 @@ def test_teachers_of_other_orders_multiply_by_name() -> None:
     encoder = {"type": "recurrent", "ngram_buckets": 64, "ngram_dim": 6, "hidden": 5, "dropout": 0.0}
     own = LabelSet.for_entities(["L", "P"], "IOB2")
     teacher = Teacher(create(encoder, own), LabelMap.between(own, student))
-    alone = teacher.knowledge(SENTENCES, k=3)
-    team = ensemble(Member(teacher, 2.0), Member(teacher), combine="product").knowledge(SENTENCES, k=3)
+    alone = teacher.knowledge(SENTENCES, Question(3))
+    team = ensemble(Member(teacher, 2.0), Member(teacher), combine="product").knowledge(SENTENCES, Question(3))
     for item, expected in zip(team, alone, strict=True):
         np.testing.assert_allclose(np.exp(item.log_marginals), np.exp(expected.log_marginals), atol=1e-6)
         np.testing.assert_allclose(item.transition_counts, expected.transition_counts, atol=1e-5)
@@ -180,7 +172,7 @@ def test_merged_tags_have_no_potentials_to_multiply() -> None:
     encoder = {"type": "recurrent", "ngram_buckets": 64, "ngram_dim": 6, "hidden": 5, "dropout": 0.0}
     teacher = Teacher(create(encoder, own), LabelMap.between(own, student), name="teacher x")
     with pytest.raises(DataError, match="teacher x: several of its tags become one"):
-        ensemble(Member(teacher), Member(teacher), combine="product").knowledge(SENTENCES, k=1)
+        ensemble(Member(teacher), Member(teacher), combine="product").knowledge(SENTENCES, Question(1))
 
 
 def test_tags_known_in_part_condition_a_product_and_are_refused_in_a_mixture() -> None:
@@ -188,25 +180,25 @@ def test_tags_known_in_part_condition_a_product_and_are_refused_in_a_mixture() -
     allowed[0][1] = [False, False, True]
     teacher = Known(1)
     members = (Member(teacher), Member(Annotated(*allowed)))
-    item = ensemble(*members, combine="product").knowledge(SENTENCES, k=1)[0]
+    item = ensemble(*members, combine="product").knowledge(SENTENCES, Question(1))[0]
     (chain,) = teacher.chains(SENTENCES[:1])
     given = {path: mass**0.5 * (path[1] == 2) for path, mass in taggings(chain).items()}
     assert_equals(item, {path: mass / sum(given.values()) for path, mass in given.items()})
     with pytest.raises(DataError, match=r"aa:3 is tagged in part.*combine: product"):
-        ensemble(*members).knowledge(SENTENCES, k=1)
+        ensemble(*members).knowledge(SENTENCES, Question(1))
 
 
 def test_whoever_knows_nothing_about_a_sentence_has_no_part_in_its_mixture() -> None:
     silent = Annotated(*(np.ones((n, C), dtype=bool) for n in (3, 1, 2)))
-    found = ensemble(Member(Known(1)), Member(silent, 9.0)).knowledge(SENTENCES, k=2)
-    for item, alone in zip(found, Known(1).knowledge(SENTENCES, k=2), strict=True):
+    found = ensemble(Member(Known(1)), Member(silent, 9.0)).knowledge(SENTENCES, Question(2))
+    for item, alone in zip(found, Known(1).knowledge(SENTENCES, Question(2)), strict=True):
         np.testing.assert_allclose(item.log_marginals, alone.log_marginals, atol=1e-6)
 
 
 def test_teachers_that_forbid_everything_together_are_refused() -> None:
     other = Annotated(*(np.eye(C, dtype=bool)[[1] * n] for n in (3, 1, 2)))
     with pytest.raises(DataError, match="aa:3"):
-        ensemble(Member(Known(1, forbid=1)), Member(other), combine="product").knowledge(SENTENCES, k=1)
+        ensemble(Member(Known(1, forbid=1)), Member(other), combine="product").knowledge(SENTENCES, Question(1))
 
 
 @pytest.mark.parametrize(("weights", "combine"), [([0.0, 1.0], "mixture"), ([1.0], "sum"), ([], "mixture")])
@@ -229,7 +221,7 @@ def test_a_cross_fitted_teacher_asks_who_did_not_see_the_sentence() -> None:
     again = Sentence(("b",), None, "aa", "b, untagged")
     whole, folds = Known(0), [Known(1), Known(2)]
     source: Source = CrossFittedTeacher(whole, folds, assign_folds(gold, 2))
-    found = source.knowledge([*gold, other, again], k=1)
+    found = source.knowledge([*gold, other, again], Question(1))
     assert len(found) == 7
     assert folds[0].asked == ["a", "c", "e"]
     assert folds[1].asked == ["b", "d", "b, untagged"]

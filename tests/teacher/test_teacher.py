@@ -14,7 +14,7 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer, BertCon
 from structkd.corpus import Sentence
 from structkd.crf import LinearChainCRF
 from structkd.errors import DataError
-from structkd.knowledge import Knowledge, Targets, collate, extract, inconsistency, merge_tags
+from structkd.knowledge import Knowledge, Question, Targets, collate, extract, inconsistency, merge_tags
 from structkd.labels import LabelMap, LabelSet
 from structkd.tagger import create, load_any, predict
 from structkd.teacher import Teacher, fine_chain
@@ -94,7 +94,7 @@ def counts(distribution: dict[tuple[str, ...], float], labels: LabelSet) -> tupl
 def mapped(chain: LinearChainCRF, label_map: LabelMap, k: int, temperature: float = 1.0) -> list[Knowledge]:
     return [
         merge_tags(item, label_map.target_ids, len(label_map.target), entropy_is_known=not label_map.merges)
-        for item in extract(fine_chain(chain, label_map), k=k, temperature=temperature)
+        for item in extract(fine_chain(chain, label_map), Question(k, temperature=temperature))
     ]
 
 
@@ -135,7 +135,7 @@ def test_merged_taggings_of_a_short_list_add_their_weights() -> None:
     source, target, names = MAPS["merge"]
     label_map = LabelMap.between(source, target, names)
     chain = random_chain(len(source), seed=2)
-    fine = extract(fine_chain(chain, label_map), k=6)[1]
+    fine = extract(fine_chain(chain, label_map), Question(6))[1]
     item = mapped(chain, label_map, 6)[1]
     assert len(fine.paths) == 4
     assert len(item.paths) == 3
@@ -151,7 +151,7 @@ def test_a_teacher_answers_in_the_students_order_and_tags() -> None:
     own, student = LabelSet(["N", "V", "D", "FW"]), LabelSet(["D", "N", "V"])
     model = tagger(own)
     teacher = Teacher(model, LabelMap.between(own, student, {"FW": None}))  # type: ignore[arg-type]
-    items = teacher.knowledge(SENTENCES, k=2)
+    items = teacher.knowledge(SENTENCES, Question(2))
     assert [item.log_marginals.shape for item in items] == [(4, 3), (1, 3), (2, 3)]
     predicted = teacher.predict([s.words for s in SENTENCES])
     assert predicted == [student.decode(item.paths[0]) for item in items]
@@ -196,7 +196,7 @@ def test_any_token_classifier_is_a_teacher_of_first_sub_tokens(classifier: Path)
     student = LabelSet.for_entities(["LOC"])
     teacher = Teacher.load(classifier, student)
     assert teacher.label_map.source.scheme == "BIOES"
-    items = teacher.knowledge(SENTENCES, k=1)
+    items = teacher.knowledge(SENTENCES, Question(1))
     for sentence, item in zip(SENTENCES, items, strict=True):
         encoded = tokenizer([list(sentence.words)], is_split_into_words=True, return_tensors="pt")
         words = encoded.word_ids(0)
@@ -218,11 +218,11 @@ def test_a_label_map_that_leaves_little_of_the_teacher_is_told(
         for parameter in teacher.tagger.model.parameters():
             parameter.zero_()
     with caplog.at_level(logging.WARNING):
-        teacher.knowledge(SENTENCES, k=1)
+        teacher.knowledge(SENTENCES, Question(1))
     assert "express" not in caplog.text
     long = [Sentence(("casa",) * 12, None, "es", "4")]
     with caplog.at_level(logging.WARNING):
-        teacher.knowledge(long, k=1)
+        teacher.knowledge(long, Question(1))
     assert "% of its probability to taggings that the student can express; are its labels BIOES?" in caplog.text
 
 
@@ -238,7 +238,7 @@ def test_without_a_scheme_a_classifiers_knowledge_is_the_softmax(classifier: Pat
     encoded = tokenizer([["casa"]], is_split_into_words=True, return_tensors="pt")
     with torch.no_grad():
         expected = model(**encoded).logits[0, 1].softmax(-1).flip(0)
-    found = teacher.knowledge([SENTENCES[1]], k=1)[0].log_marginals[0]
+    found = teacher.knowledge([SENTENCES[1]], Question(1))[0].log_marginals[0]
     np.testing.assert_allclose(np.exp(found), expected.numpy(), rtol=1e-5)
 
 

@@ -12,7 +12,16 @@ from torch import Tensor
 
 from structkd.corpus import Sentence, token_fingerprint
 from structkd.errors import DataError
-from structkd.knowledge import PARTS, Knowledge, KnowledgeStore, KnowledgeWriter, StoreFacts, extract, gold_targets
+from structkd.knowledge import (
+    PARTS,
+    Knowledge,
+    KnowledgeStore,
+    KnowledgeWriter,
+    Question,
+    StoreFacts,
+    extract,
+    gold_targets,
+)
 from structkd.labels import LabelSet
 from structkd.objective import OBJECTIVES, Annealing, constant, loss, make_objective
 from structkd.tagger import Tagger, create
@@ -48,7 +57,7 @@ def items(n: int = 18) -> list[Example]:
 
 def ask(teacher: Teacher, examples: Sequence[Example], temperature: float = 1.0) -> list[Knowledge]:
     sentences = [Sentence(tuple(item.words), None, item.language, item.id) for item in examples]
-    return teacher.knowledge(sentences, k=4, temperature=temperature, parts=PARTS)
+    return teacher.knowledge(sentences, Question(4, temperature=temperature, parts=PARTS))
 
 
 def live(teacher: Teacher, examples: list[Example], temperature: float = 1.0) -> list[Example]:
@@ -233,7 +242,7 @@ def test_a_target_that_the_student_forbids_is_named(tmp_path: Path) -> None:
     free = create(ENCODER, labels, constrained=False)
     with torch.no_grad():
         output = free.model.eval()(**free.batcher([["w1", "w2"]]))
-        (known,) = extract(free.model.distribution(output), k=1)
+        (known,) = extract(free.model.distribution(output), Question(1))
     broken = [Example(["w1", "w2"], None, "xx", "s17", lambda: known)]
     with pytest.raises(DataError, match=r"xx:s17 \(inf: it asks for I-PER after O, which the student forbids\)"):
         train(

@@ -9,6 +9,7 @@ import torch
 
 from structkd.corpus import Sentence
 from structkd.errors import DataError
+from structkd.knowledge import Question
 from structkd.labels import LabelSet
 from structkd.objective import make_objective
 from structkd.storage import seal
@@ -105,7 +106,7 @@ def test_a_student_moves_towards_its_teacher(tmp_path: Path, objective: str) -> 
     torch.nn.init.normal_(teacher.model.emission.weight, std=2.0)
     untagged = [item._replace(tags=None) for item in items()]
     text = [Sentence(tuple(item.words), None, item.language, item.id) for item in untagged]
-    found = Teacher(teacher, LABELS).knowledge(text, k=3)
+    found = Teacher(teacher, LABELS).knowledge(text, Question(3))
     asked = [item._replace(knowledge=lambda k=k: k) for item, k in zip(untagged, found, strict=True)]
 
     def distance(student: Tagger) -> float:
