@@ -4,7 +4,7 @@ from structkd.evaluation.bootstrap import percentage
 from structkd.evaluation.calibration import ReliabilityBin, expected_calibration_error, reliability_bins
 from structkd.evaluation.counts import Counts, count, counts_from_json, counts_to_json, strict_spans
 from structkd.evaluation.model_counts import ModelCounts, load_model_counts, model_counts_path, save_model_counts
-from structkd.evaluation.scores import ScoreRow, score, score_counts
+from structkd.evaluation.scores import ScoreRow, score_counts
 from structkd.evaluation.significance import Difference, Resampled, difference, macro_draws, paired_test, resample
 
 __all__ = [
@@ -27,7 +27,6 @@ __all__ = [
     "reliability_bins",
     "resample",
     "save_model_counts",
-    "score",
     "score_counts",
     "strict_spans",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from structkd.errors import IntegrityError
 from structkd.evaluation.bootstrap import RESAMPLES, interval, percentage, resampled_sums
-from structkd.evaluation.counts import Counts, IntArray, count
+from structkd.evaluation.counts import Counts, IntArray
 
 
 @dataclass(frozen=True)
@@ -136,39 +136,3 @@ def score_counts(
             )
         )
     return rows
-
-
-def score(
-    gold: Sequence[Sequence[str]],
-    predicted: Sequence[Sequence[str]],
-    *,
-    task: str,
-    scheme: str | None = None,
-    words: Sequence[Sequence[str]] | None = None,
-    training_words: Collection[str] | None = None,
-    model: str,
-    role: str,
-    method: str,
-    seed: int | None,
-    language: str,
-    corpus: str,
-    split: str,
-    seen: bool,
-    resamples: int = RESAMPLES,
-    bootstrap_seed: int = 0,
-) -> list[ScoreRow]:
-    """Rows straight from tags: `score_counts` of `count`, whose arguments these are."""
-    counts = count(gold, predicted, task=task, scheme=scheme, words=words, training_words=training_words)
-    return score_counts(
-        counts,
-        model=model,
-        role=role,
-        method=method,
-        seed=seed,
-        language=language,
-        corpus=corpus,
-        split=split,
-        seen=seen,
-        resamples=resamples,
-        bootstrap_seed=bootstrap_seed,
-    )

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from structkd.errors import IntegrityError
-from structkd.evaluation import ScoreRow, score
+from structkd.evaluation import ScoreRow, count, score_counts
 from structkd.evaluation.bootstrap import interval, percentage, resampled_sums
 
 FACTS: dict[str, Any] = {
@@ -31,7 +31,7 @@ def _pos(sentences: int = 200) -> tuple[list[list[str]], list[list[str]]]:
 
 
 def test_rows_have_exactly_the_fields_of_the_contract() -> None:
-    row = score([["A"]], [["A"]], task="pos", **FACTS)[0].to_dict()
+    row = score_counts(count([["A"]], [["A"]], task="pos"), **FACTS)[0].to_dict()
     assert " ".join(row) == (
         "model role method seed task language corpus split seen label subset metric value low high sentences"
     )
@@ -39,7 +39,7 @@ def test_rows_have_exactly_the_fields_of_the_contract() -> None:
 
 
 def test_a_row_with_other_fields_is_refused() -> None:
-    row = score([["A"]], [["A"]], task="pos", **FACTS)[0].to_dict()
+    row = score_counts(count([["A"]], [["A"]], task="pos"), **FACTS)[0].to_dict()
     del row["seen"]
     with pytest.raises(IntegrityError, match="seen"):
         ScoreRow.from_dict(row)
@@ -48,7 +48,7 @@ def test_a_row_with_other_fields_is_refused() -> None:
 def test_pos_rows_hold_accuracy_subsets_and_f1_of_each_tag() -> None:
     gold, predicted = [["A", "B", "A"]], [["A", "A", "A"]]
     words = [["x", "y", "z"]]
-    rows = score(gold, predicted, task="pos", words=words, training_words={"x", "z"}, **FACTS)
+    rows = score_counts(count(gold, predicted, task="pos", words=words, training_words={"x", "z"}), **FACTS)
     values = {(row.label, row.subset, row.metric): row.value for row in rows}
     assert values[("all", "all", "accuracy")] == pytest.approx(200 / 3)
     assert values[("all", "known-words", "accuracy")] == 100
@@ -60,7 +60,7 @@ def test_pos_rows_hold_accuracy_subsets_and_f1_of_each_tag() -> None:
 
 def test_ner_rows_hold_f1_precision_and_recall_overall_and_by_type() -> None:
     gold, predicted = [["B-PER", "O", "B-LOC"]], [["B-PER", "B-PER", "O"]]
-    rows = score(gold, predicted, task="ner", scheme="IOB2", **FACTS)
+    rows = score_counts(count(gold, predicted, task="ner", scheme="IOB2"), **FACTS)
     values = {(row.label, row.metric): row.value for row in rows}
     assert values[("all", "f1")] == 50
     assert values[("PER", "precision")] == 50
@@ -71,15 +71,15 @@ def test_ner_rows_hold_f1_precision_and_recall_overall_and_by_type() -> None:
 
 def test_interval_holds_the_value_and_repeats_exactly() -> None:
     gold, predicted = _pos()
-    row = score(gold, predicted, task="pos", **FACTS)[0]
+    row = score_counts(count(gold, predicted, task="pos"), **FACTS)[0]
     assert row.low < row.value < row.high
-    assert row == score(gold, predicted, task="pos", **FACTS)[0]
-    assert row != score(gold, predicted, task="pos", bootstrap_seed=1, **FACTS)[0]
+    assert row == score_counts(count(gold, predicted, task="pos"), **FACTS)[0]
+    assert row != score_counts(count(gold, predicted, task="pos"), bootstrap_seed=1, **FACTS)[0]
 
 
 def test_interval_has_the_width_that_theory_gives() -> None:
     # 200 sentences of 10 words, right with p = 0.8: standard error sqrt(p (1 - p) / 2000) = 0.894 points.
-    row = score(*_pos(), task="pos", **FACTS)[0]
+    row = score_counts(count(*_pos(), task="pos"), **FACTS)[0]
     assert row.high - row.low == pytest.approx(2 * 1.96 * 0.894, rel=0.15)
 
 
@@ -99,7 +99,7 @@ def test_resamples_do_not_depend_on_how_many_are_drawn_at_once(monkeypatch: pyte
 
 def test_nothing_to_divide_by_scores_zero() -> None:
     assert percentage("f1", np.zeros((2, 3))).tolist() == [0, 0]
-    rows = score([["O"]], [["O"]], task="ner", **FACTS)
+    rows = score_counts(count([["O"]], [["O"]], task="ner"), **FACTS)
     assert (rows[0].value, rows[0].low, rows[0].high) == (0, 0, 0)
 
 
