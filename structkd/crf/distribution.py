@@ -255,6 +255,10 @@ class LinearChainCRF:
         best = select(self._p.emissions.device).viterbi(self._p)
         return Argmax(best.tags.select(1, 0), best.scores.select(1, 0))
 
+    def decode(self) -> list[list[int]]:
+        """The best tags of every sentence, up to its length; -1 at every step where no path is legal."""
+        return select(self._p.emissions.device).decode(self._p)
+
     def topk(self, k: int) -> TopK:
         """The k best paths, best first, without duplicates; tags -1 and scores -inf where there are fewer legal ones.
 

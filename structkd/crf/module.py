@@ -145,11 +145,7 @@ class CRF(nn.Module):
         self, emissions: Tensor, mask: Tensor | None = None, *, languages: Tensor | None = None
     ) -> list[list[int]]:
         """The best tags of every sentence, one for each step that the mask keeps."""
-        chain, _ = self._chain(emissions, None, mask, languages)
-        rows = chain.argmax.tags.tolist()
-        if mask is None:
-            return rows
-        return [row[:n] for row, n in zip(rows, chain.lengths.tolist(), strict=True)]
+        return self._chain(emissions, None, mask, languages)[0].decode()
 
     def marginals(self, emissions: Tensor, mask: Tensor | None = None, *, languages: Tensor | None = None) -> Tensor:
         """p(tag c at step t) [B, T, C] at the caller's positions; 0 where the mask is off."""

@@ -126,6 +126,11 @@ class Backend:
         """The best path, k = 1."""
         return self.topk(p, 1)
 
+    def decode(self, p: Potentials) -> list[list[int]]:
+        """The best tags of every sentence, up to its length."""
+        rows = self.viterbi(p).tags[:, 0].tolist()
+        return [row[:n] for row, n in zip(rows, p.lengths.tolist(), strict=True)]
+
     def topk(self, p: Potentials, k: int) -> Paths:
         """The k best paths, best first, without duplicates."""
         raise NotImplementedError

@@ -50,6 +50,7 @@ _SIGNATURES = {
     "structkd_match": "pppppp",
     "structkd_directional": "ppippip",
     "structkd_topk": "ipp",
+    "structkd_decode": "",
     "structkd_sample": "pip",
     "structkd_check_paths": "pi",
     "structkd_path_scores": "pip",
@@ -116,6 +117,8 @@ class Native(Backend):
         self._why: str | None = None
         try:
             self._lib = load_library()
+            # It makes Python objects, so it is not called like the others, without the interpreter's lock.
+            self._decode = ctypes.PYFUNCTYPE(ctypes.py_object, _POINTER)(("structkd_decode", self._lib))
         except OSError as error:
             self._why = str(error)
 
@@ -254,6 +257,12 @@ class Native(Backend):
         found = p.emissions.new_empty((batch, k))
         self._ask(p, self._lib.structkd_topk, k, tags.data_ptr(), found.data_ptr())
         return Paths(tags, found)
+
+    def decode(self, p: Potentials) -> list[list[int]]:
+        chain, keep = self._chain(p)
+        rows: list[list[int]] = self._decode(chain)
+        del keep
+        return rows
 
     def sample(self, p: Potentials, uniforms: Tensor) -> Tensor:
         uniforms = uniforms.double().contiguous()

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from structkd.crf import LinearChainCRF
-from structkd.kernels import available_backends, native, use_backend
+from structkd.kernels import Potentials, available_backends, native, select, use_backend
+from structkd.kernels.interface import Backend
 from structkd.kernels.native import Native
 from tests.kernels.chains import chain, potentials, ragged
 
@@ -58,6 +59,23 @@ def test_viterbi_that_looks_at_few_prefixes_finds_the_best_path(tags: int) -> No
             found = d.argmax
             torch.testing.assert_close(found.scores, expected.scores, rtol=1e-13, atol=1e-10)
             torch.testing.assert_close(d.score(found.tags), found.scores, rtol=1e-13, atol=1e-10)
+
+
+@needs_kernels
+@pytest.mark.usefixtures("instructions")
+@pytest.mark.parametrize("batch", [1, 3, 4, 5, 9])
+def test_sentences_that_are_decoded_together_do_not_change_each_other(batch: int) -> None:
+    """Best paths are searched for several sentences at once, step by step, whatever their lengths and constraints."""
+    chains = Potentials(*potentials(batch, 11, 9), ragged(batch, 11).flip(0))
+    chains.emissions[batch // 2, 0] = -torch.inf  # no path at all
+    with use_backend("cpu"):
+        backend = select(torch.device("cpu"))
+        alone = [backend.topk(chains.rows(torch.tensor([b])), 3) for b in range(batch)]
+        together = backend.topk(chains, 3)
+        assert torch.equal(together.tags, torch.cat([paths.tags for paths in alone]))
+        assert torch.equal(together.scores, torch.cat([paths.scores for paths in alone]))
+        assert torch.equal(backend.viterbi(chains).tags, together.tags[:, :1])
+        assert backend.decode(chains) == Backend.decode(backend, chains)
 
 
 @needs_kernels

@@ -136,7 +136,7 @@ static void *worker(void *argument) {
         return NULL;
     }
     for (;;) {
-        int64_t b = atomic_fetch_add(&w->next, 1);
+        int64_t b = atomic_fetch_add(&w->next, w->r->together);
         if (b >= w->r->p.batch) break;
         if (w->run(w->r, b, memory)) atomic_store(&w->failed, 1);
         arena_clear(memory);
@@ -146,7 +146,7 @@ static void *worker(void *argument) {
 }
 
 /* Runs an operation on every sentence. A thread is started (some 20 us) only for more work than that. */
-static int for_each_sentence(const request *r, operation run) {
+static int for_each_sentence(request *r, operation run) {
     enum { MOST = 64, WORTH = 200000 };
     work w = {.r = r, .run = run};
     double steps = (double)r->p.batch * (double)r->p.length * (double)r->p.tags * (double)r->width;
@@ -154,6 +154,7 @@ static int for_each_sentence(const request *r, operation run) {
     if (threads > r->p.threads) threads = r->p.threads;
     if (threads > r->p.batch) threads = r->p.batch;
     if (threads > MOST) threads = MOST;
+    if (r->together > r->p.batch / threads) r->together = r->p.batch / threads;
     pthread_t started[MOST];
     int64_t running = 0;
     while (running < threads - 1 && pthread_create(&started[running], NULL, worker, &w) == 0) running++;
@@ -179,6 +180,7 @@ static int64_t run(request *r, operation (*choose)(const instruction_set *), int
     const potentials *p = &r->p;
     const instruction_set *set = instructions(p->tags);
     r->width = padded(p->tags, set);
+    r->together = max_plus ? TOGETHER : 1;
     if (p->transitions_b || p->transitions_t || p->length < 2) return for_each_sentence(r, choose(set));
     arena *memory = arena_borrow();
     double *step = memory ? arena_take(memory, p->tags * r->width) : NULL;
@@ -189,8 +191,8 @@ static int64_t run(request *r, operation (*choose)(const instruction_set *), int
             set->pad(step, back, r, 0);
             r->score = step, r->score_back = back;
             if (p->tags >= MANY_TAGS && p->batch * p->length > 4 * p->tags) {
-                double *gap = arena_take(memory, p->tags * r->width);
-                if (gap) set->gaps(gap, step, p->tags, r->width);
+                double *gap = arena_take(memory, (p->tags + 1) * r->width);
+                if (gap) set->gaps(gap, step, back, p->tags, r->width);
                 r->gap = gap;
             }
         } else {
@@ -244,13 +246,4 @@ EXPORT int64_t structkd_topk(const potentials *p, int64_t k, int64_t *paths, voi
 EXPORT int64_t structkd_sample(const potentials *p, const double *uniforms, int64_t k, int64_t *paths) {
     request r = {.p = *p, .k = k, .uniforms = uniforms, .paths = paths};
     return run(&r, the_sample, 0);
-}
-
-/* Built and installed like a Python extension, but loaded with ctypes: of Python only these two names are used. */
-extern void *PyExc_ImportError;
-extern void PyErr_SetString(void *type, const char *message);
-
-EXPORT void *PyInit__cpu(void) {
-    PyErr_SetString(PyExc_ImportError, "structkd.kernels._cpu is loaded by structkd.kernels.native, not imported");
-    return NULL;
 }

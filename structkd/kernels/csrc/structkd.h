@@ -22,9 +22,11 @@ typedef struct {
     int64_t batch, length, tags, wide, threads;
 } potentials;
 
-/* What a call asks for. Every operation is a function of one sentence, which reads and writes its part of these. */
+/* What a call asks for. Every operation is a function of one sentence or a few, which reads and writes its part of
+ * these. */
 typedef struct {
     potentials p;
+    int64_t together; /* how many sentences the operation takes at once, at most TOGETHER */
     int64_t width; /* C rounded up to whole vectors */
     const double *step, *back; /* exp(transitions - lift) [C, width] and its transpose, where all sentences share it */
     double lift;
@@ -38,7 +40,7 @@ typedef struct {
     const double *uniforms; /* in: [B, k, T] */
     int64_t k;
     int64_t edges; /* whether pair results are [B, T-1, C, C] rather than [B, C, C] */
-    void *value; /* out: [B], or [B, k] */
+    void *value; /* out: [B], or [B, k], or NULL */
     void *marginals; /* out: [B, T, C], or NULL */
     void *counts; /* out: pairs, or NULL */
     int64_t *paths; /* out: [B, k, T] */
@@ -50,7 +52,9 @@ typedef struct {
 typedef struct arena arena;
 double *arena_take(arena *memory, int64_t doubles); /* aligned to 64 bytes; NULL if there is no memory left */
 
-typedef int (*operation)(const request *r, int64_t sentence, arena *memory); /* 0, or -1 if there is no memory left */
+/* On sentence b and those that are taken together with it. Returns 0, or -1 if there is no memory left. */
+typedef int (*operation)(const request *r, int64_t b, arena *memory);
+enum { TOGETHER = 4 };
 
 /* The operations, compiled once per instruction set (chain_base.c, chain_avx2.c, chain_avx512.c). */
 typedef struct {
@@ -59,7 +63,7 @@ typedef struct {
     double (*matrix)(double *step, double *back, const void *scores, int64_t at, int64_t tags, int64_t width,
                      int64_t wide); /* exp(scores - max) and its transpose; returns max */
     void (*pad)(double *rows, double *columns, const request *r, int64_t at); /* scores, padded with -inf, and transposed */
-    void (*gaps)(double *gap, const double *score, int64_t tags, int64_t width);
+    void (*gaps)(double *gap, const double *score, const double *score_back, int64_t tags, int64_t width);
     operation expectations, match, directional, topk, sample;
 } instruction_set;
 
@@ -68,6 +72,7 @@ typedef struct {
 #define OUT_OF_MEMORY (-2)
 
 EXPORT int64_t structkd_check_paths(const potentials *p, const int64_t *tags, int64_t k);
+EXPORT int64_t structkd_topk(const potentials *p, int64_t k, int64_t *paths, void *scores); /* scores may be NULL */
 
 extern const instruction_set structkd_base, structkd_avx2, structkd_avx512;
 

@@ -22,6 +22,7 @@ INLINE vec splat(double x) {
     return x - (vec){0};
 }
 
+/* b where one of them is NaN. */
 INLINE vec vmax(vec a, vec b) {
 #if LANES == 8
     return (vec)_mm512_max_pd((__m512d)a, (__m512d)b);
@@ -35,13 +36,14 @@ INLINE vec vmax(vec a, vec b) {
 #endif
 }
 
-/* One bit for every lane, from a comparison. */
-INLINE unsigned lanes_of(bits comparison) {
+/* One bit for every lane where a >= b. */
+INLINE unsigned at_least(vec a, vec b) {
 #if LANES == 8
-    return _mm512_movepi64_mask((__m512i)comparison);
+    return _mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_GE_OQ);
 #elif LANES == 4
-    return (unsigned)_mm256_movemask_pd((__m256d)comparison);
+    return (unsigned)_mm256_movemask_pd(_mm256_cmp_pd((__m256d)a, (__m256d)b, _CMP_GE_OQ));
 #else
+    bits comparison = (bits)(a >= b);
     unsigned lanes = 0;
     for (int l = 0; l < LANES; l++) lanes |= (unsigned)(comparison[l] & 1) << l;
     return lanes;
@@ -182,13 +184,15 @@ INLINE double product(double *out, const double *x, const double *m, const doubl
     return sum_of(total);
 }
 
-/* The first i with a[i] + b[i] (+ c[i]) equal to a number that is one of them; the last where there is none (NaN). */
-INLINE int64_t first_sum(const double *a, const double *b, const double *c, double number, int64_t tags, int64_t width) {
+/* The first i where a[i] (+ b[i]) (+ c[i]) is the maximum; the last where there is none (NaN). */
+INLINE int64_t first_sum(const double *a, const double *b, const double *c, double maximum, int64_t tags,
+                         int64_t width) {
     for (int64_t j = 0; j < width; j += LANES) {
-        vec sum = *(const vec *)(a + j) + *(const vec *)(b + j);
+        vec sum = *(const vec *)(a + j);
+        if (b) sum += *(const vec *)(b + j);
         if (c) sum += *(const vec *)(c + j);
-        unsigned equal = lanes_of((bits)(sum == number));
-        if (equal) return j + __builtin_ctz(equal);
+        unsigned found = at_least(sum, splat(maximum));
+        if (found) return j + __builtin_ctz(found);
     }
     return tags - 1;
 }
@@ -196,40 +200,40 @@ INLINE int64_t first_sum(const double *a, const double *b, const double *c, doub
 INLINE double best_sum(const double *a, const double *b, const double *c, int64_t width) {
     vec top = splat(-INFINITY);
     for (int64_t j = 0; j < width; j += LANES) {
-        vec sum = *(const vec *)(a + j) + *(const vec *)(b + j);
+        vec sum = *(const vec *)(a + j);
+        if (b) sum += *(const vec *)(b + j);
         if (c) sum += *(const vec *)(c + j);
         top = vmax(top, sum);
     }
     return max_of(top);
 }
 
-/* K vectors of out[j] = max_i (x[i] + m[i, j]) over all rows, or over those in a list. */
-INLINE void best_block(const int K, double *out, const double *x, const double *m, const int32_t *list, int64_t rows,
+/* K vectors of out[j] = max_i (x[i] + m[i, j]) over all rows, or over those in a set: bit i of word i / 64. */
+INLINE void best_block(const int K, double *out, const double *x, const double *m, const uint64_t *set, int64_t rows,
                        int64_t width) {
-    vec a0 = splat(-INFINITY), a1 = a0, a2 = a0, a3 = a0;
-    for (int64_t r = 0; r < rows; r++) {
-        int64_t i = list ? list[r] : r;
+    vec most[4];
+    for (int k = 0; k < K; k++) most[k] = splat(-INFINITY);
+    for (int64_t first = 0; set && first < rows; first += 64)
+        for (uint64_t left = set[first / 64]; left; left &= left - 1) {
+            int64_t i = first + __builtin_ctzll(left);
+            const vec *row = (const vec *)(m + i * width);
+            for (int k = 0; k < K; k++) most[k] = vmax(x[i] + row[k], most[k]);
+        }
+    for (int64_t i = 0; !set && i < rows; i++) {
         const vec *row = (const vec *)(m + i * width);
-        a0 = vmax(a0, x[i] + row[0]);
-        if (K > 1) a1 = vmax(a1, x[i] + row[1]);
-        if (K > 2) a2 = vmax(a2, x[i] + row[2]);
-        if (K > 3) a3 = vmax(a3, x[i] + row[3]);
+        for (int k = 0; k < K; k++) most[k] = vmax(x[i] + row[k], most[k]);
     }
-    vec *to = (vec *)out;
-    to[0] = a0;
-    if (K > 1) to[1] = a1;
-    if (K > 2) to[2] = a2;
-    if (K > 3) to[3] = a3;
+    for (int k = 0; k < K; k++) ((vec *)out)[k] = most[k];
 }
 
-/* out = x m in the algebra of (max, +). */
-INLINE void best(double *out, const double *x, const double *m, const int32_t *list, int64_t rows, int64_t width) {
+/* out = x m in the algebra of (max, +); what is not a number does not count. */
+INLINE void best(double *out, const double *x, const double *m, const uint64_t *set, int64_t rows, int64_t width) {
     for (int64_t j = 0, k; j < width; j += k * LANES) {
         switch (k = share_of_4((width - j) / LANES)) {
-        case 4: best_block(4, out + j, x, m + j, list, rows, width); break;
-        case 3: best_block(3, out + j, x, m + j, list, rows, width); break;
-        case 2: best_block(2, out + j, x, m + j, list, rows, width); break;
-        default: best_block(1, out + j, x, m + j, list, rows, width);
+        case 4: best_block(4, out + j, x, m + j, set, rows, width); break;
+        case 3: best_block(3, out + j, x, m + j, set, rows, width); break;
+        case 2: best_block(2, out + j, x, m + j, set, rows, width); break;
+        default: best_block(1, out + j, x, m + j, set, rows, width);
         }
     }
 }
