@@ -153,7 +153,7 @@ def _caption(record: SweepRecord) -> str:
     metric = "F1" if record.metric == "f1" else record.metric.capitalize()
     seeds = ", ".join(str(seed) for seed in record.seeds)
     number = f"mean ± standard deviation over seeds {seeds}" if len(record.seeds) > 1 else f"seed {seeds}"
-    trained = {"varied": ", teachers trained anew for each seed", "same": ", one teacher a card for all seeds"}
+    trained = {"varied": ", teachers trained anew for each seed", "same": ", the same teachers for all seeds"}
     return (
         f"{metric} in percent on test sets, {number}{trained.get(record.teacher_seeds or '', '')}. Differences in "
         "points [95% interval over sentences and seeds]; * marks those that can be told from chance (p < 0.05)."
