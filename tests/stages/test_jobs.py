@@ -67,5 +67,8 @@ def _runs(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    # A process that has ended and that nobody has asked about yet still has a number.
-    return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0] != "Z"
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rsplit(")", 1)[1].split()[0]
+    except FileNotFoundError:  # it has just ended, or this system has no such files
+        return not Path("/proc/self").exists()
+    return state != "Z"  # one that has ended keeps its number until somebody asks about it
