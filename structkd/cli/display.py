@@ -17,11 +17,11 @@ class RichDisplay:
         console = Console(file=sys.stderr)
         self.live = console.is_terminal
         self.bars = Progress(
-            TextColumn("  {task.description:<28}"),
+            TextColumn("  {task.description:<28}", markup=False),
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             console=console,
             transient=True,
         )
@@ -58,4 +58,4 @@ class RichDisplay:
         seconds = time.monotonic() - self.started.pop(title, time.monotonic())
         if title in self.tasks:
             self.bars.remove_task(self.tasks.pop(title))
-        self.bars.console.print(f"  {title}: done in {seconds:.0f} s", highlight=False)
+        self.bars.console.print(f"  {title}: done in {seconds:.0f} s", highlight=False, markup=False)
