@@ -1,16 +1,12 @@
 """The Triton kernels behind the interface of a backend.
 
-They have run in Triton's interpreter and have been compiled for sm_90. They have never run on a GPU.
-
-Launches of a question: expectations and likelihoods 3 (sweep, expect, repair) and a sum of partial counts, their
-derivative the same, Viterbi 1, k best 2, samples 2. Nothing waits for the device, except that a likelihood of given
-tags reads one flag at the end to raise ValueError where they are no path.
+Launches of a question: expectations and likelihoods 3 (sweep, expect, finish), their derivative the same, Viterbi 1,
+k best 2, samples 2, a mask 1, weighted sums 1. Nothing waits for the device, but for what the host must know: whether
+a mask has holes, whether given tags are a path (ValueError if not), and best paths as lists.
 """
 
 from __future__ import annotations
 
-import os
-from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from typing import Any
 
@@ -18,8 +14,9 @@ import torch
 from torch import Tensor
 
 from structkd.kernels import scores
-from structkd.kernels.interface import Backend, Expectations, Pairs, Paths, Potentials
+from structkd.kernels.interface import Backend, Expectations, MaskFacts, Pairs, Paths, Potentials
 from structkd.kernels.scaled import Scaled
+from structkd.kernels.triton_launch import interpreted, launch
 
 # The transitions stay in the registers of one program: 128 x 128 in float64 are half of a multiprocessor's, and the
 # kernels that keep a second matrix beside it spill. With more tags, the backend ``torch`` answers.
@@ -28,17 +25,6 @@ _MOST_TAGS = 128
 _PROGRAMS = 528
 # Warps of a program, by the padded number of tags.
 WARPS = {16: 1, 32: 4, 64: 8, 128: 16}
-# Multiply and add in one instruction, whatever the default of this version of Triton.
-_FUSED = {"enable_fp_fusion": True}
-
-
-def _interpreted() -> bool:
-    return os.environ.get("TRITON_INTERPRET") == "1"
-
-
-def _guard(device: torch.device) -> AbstractContextManager[Any]:
-    """Triton launches on the current device."""
-    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 class _Chain:
@@ -54,13 +40,14 @@ class _Chain:
         self.end_b = tags if p.end.dim() == 2 else 0
         padded = max(16, 1 << (tags - 1).bit_length())
         self.sizes = {"C": tags, "P": padded}
-        self.options = {"num_warps": WARPS[padded], **_FUSED}
+        self.warps = WARPS[padded]
         self.tensors = self.e, self.a, self.start, self.end
+        self.strides = self.a_b, self.a_t, self.start_b, self.end_b
         self.span = max(4, -(-batch * length // _PROGRAMS))
         self.chunks = -(-length // self.span)
 
-    def workspace(self, *shape: int) -> Tensor:
-        return torch.empty(shape, dtype=torch.float64, device=self.e.device)
+    def workspace(self, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device=self.e.device)
 
 
 def _matrices(x: Tensor, e: Tensor, length: int) -> tuple[Tensor, int, int]:
@@ -80,12 +67,12 @@ class Triton(Backend):
     def unavailable(self) -> str | None:
         if find_spec("triton") is None:
             return "Triton is not installed; pip install triton"
-        if not torch.cuda.is_available() and not _interpreted():
+        if not torch.cuda.is_available() and not interpreted():
             return "there is no CUDA device (for tests, TRITON_INTERPRET=1 interprets the kernels on the CPU)"
         return None
 
     def runs_on(self, device: torch.device) -> bool:
-        return device.type == ("cpu" if _interpreted() else "cuda")
+        return device.type == ("cpu" if interpreted() else "cuda")
 
     def expectations(self, p: Potentials, pairs: Pairs, *, keep: bool = False) -> Expectations:
         if p.emissions.shape[2] > _MOST_TAGS:
@@ -96,9 +83,10 @@ class Triton(Backend):
     def log_likelihood(self, p: Potentials, tags: Tensor) -> Expectations:
         if p.emissions.shape[2] > _MOST_TAGS:
             return super().log_likelihood(p, tags)
-        value, marginals, counts, bad = self._infer(p, "counts", tags=tags.long().contiguous())
-        if bad.any():
-            scores.refuse_tags(int(bad.nonzero()[0]))
+        value, marginals, counts, marks = self._infer(p, "counts", tags=tags.long().contiguous())
+        bad = marks[: len(tags)].tolist()
+        if any(bad):
+            scores.refuse_tags(bad.index(1))
         return Expectations(value, marginals, counts)
 
     def directional(
@@ -121,8 +109,8 @@ class Triton(Backend):
         unary: Tensor | None = None,
         pairs: Tensor | None = None,
     ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
-        """A function, its derivatives or, along (unary, pairs), the derivatives of these; and marks of bad tags."""
-        from structkd.kernels.triton_expect import expect, repair
+        """A function, its derivatives or, along (unary, pairs), the derivatives of these; and the marks."""
+        from structkd.kernels.triton_expect import expect, finish
         from structkd.kernels.triton_sweep import sweep
 
         c = _Chain(p)
@@ -137,42 +125,33 @@ class Triton(Backend):
             "PAIRS": pairs is not None,
         }
         edges = wanted == "edges" or (wanted == "counts" and p.by_position)
-        goal = {"GOLD": tags is not None, "COUNTS": wanted == "counts" and not edges, "EDGES": edges}
-        state = c.workspace(5 if unary is None else 8, batch, length, num_tags)
-        scale = c.workspace(batch)
+        sums = wanted == "counts" and not edges
+        goal = {"GOLD": tags is not None, "COUNTS": sums, "EDGES": edges}
+        fields = 5 if unary is None else 8
+        state = c.workspace(fields * batch * length * num_tags + batch)
+        marks = c.workspace(batch * (c.chunks + 3), dtype=torch.int32)
         value = e.new_empty(batch)
         found = e.new_empty(e.shape)
-        # One block of steps writes its counts where they belong; several are added up afterwards.
-        shape = (batch, length - 1 if edges else c.chunks, num_tags, num_tags)
-        counts = value if wanted == "none" else e.new_empty(shape) if edges or c.chunks == 1 else c.workspace(*shape)
-        flags = torch.empty((batch, c.chunks + 2), dtype=torch.int32, device=e.device)
-        bad = torch.empty(batch, dtype=torch.int32, device=e.device)
-        results = (state, scale, p.lengths if tags is None else tags, value, found, counts, flags, bad)
-        strides = (c.a_b, c.a_t, c.start_b, c.end_b)
-        chain = (*c.tensors, u, v, c.lengths)
+        counts = e.new_empty((batch, num_tags, num_tags)) if sums else value
+        blocks = c.workspace(batch, c.chunks, num_tags, num_tags) if sums else counts
+        if edges:
+            counts = blocks = e.new_empty((batch, length - 1, num_tags, num_tags))
+        chain = (*c.tensors, u, v, c.lengths, state)
+        results = (p.lengths if tags is None else tags, value, found, blocks, marks)
+        shares = (*c.shape, c.span, c.chunks, *c.strides)
         directions = (u_b, u_t, v_b, v_t)
-        shares = (*c.shape, c.span, c.chunks, *strides)
-        with _guard(e.device):
-            sweep[(batch, 2)](
-                *chain,
-                state,
-                scale,
-                flags,
-                *c.shape,
-                c.chunks + 2,
-                *strides,
-                *directions,
-                0,
-                **c.sizes,
-                LOG=False,
-                **kind,
-                **c.options,
-            )
-            expect[(batch, c.chunks)](*chain, *results, *shares, v_b, v_t, **c.sizes, **kind, **goal, **c.options)
-            repair[(batch,)](*chain, *results, *shares, *directions, **c.sizes, **kind, **goal, **c.options)
-        if wanted == "none":
-            return value, found, None, bad
-        return value, found, counts if edges else counts.sum(1).to(e.dtype), bad
+        constants = {**c.sizes, **kind, **goal}
+        parts = -(-(num_tags**2) // 256) if sums else 1
+        launch(
+            sweep,
+            (batch, 2),
+            (*chain, marks, *c.shape, c.chunks + 2, *c.strides, *directions, 0),
+            {**c.sizes, "LOG": False, **kind},
+            c.warps,
+        )
+        launch(expect, (batch, c.chunks), (*chain, *results, *shares, v_b, v_t), constants, c.warps)
+        launch(finish, (batch, parts), (*chain, *results, counts, *shares, *directions), constants, c.warps)
+        return value, found, None if wanted == "none" else counts, marks
 
     def topk(self, p: Potentials, k: int) -> Paths:
         if p.emissions.shape[2] > _MOST_TAGS:
@@ -181,24 +160,47 @@ class Triton(Backend):
 
         c = _Chain(p)
         batch, length, num_tags = p.emissions.shape
-        device = c.e.device
-        tags = torch.full((batch, k, length), -1, dtype=torch.int64, device=device)
-        found = torch.full((batch, k), -torch.inf, dtype=torch.float64, device=device)
-        pointers = torch.empty((batch, length, num_tags), dtype=torch.int32, device=device)
+        tags = torch.full((batch, k, length), -1, dtype=torch.int64, device=c.e.device)
+        found = torch.full((batch, k), -torch.inf, dtype=torch.float64, device=c.e.device)
+        pointers = c.workspace(batch, length, num_tags, dtype=torch.int32)
         onward = c.workspace(batch, length, num_tags) if k > 1 else found
-        with _guard(device):
-            viterbi[(batch,)](
-                *c.tensors, c.lengths, onward, pointers, tags, found, length, c.a_b, c.a_t, c.start_b, c.end_b,
-                k * length, k, 1, **c.sizes, VARY=p.by_position, KEEP=k > 1, **c.options,
-            )  # fmt: skip
-            if k > 1:
-                offers = c.workspace(batch, k, length)
-                choices = torch.empty((batch, k, length), dtype=torch.int32, device=device)
-                deviate[(batch,)](
-                    c.e, c.a, c.start, c.lengths, onward, pointers, tags, found, offers, choices, length, k,
-                    c.a_b, c.a_t, c.start_b, **c.sizes, STEPS=1024 // c.sizes["P"], **_FUSED,
-                )  # fmt: skip
+        launch(
+            viterbi,
+            (batch,),
+            (*c.tensors, c.lengths, onward, pointers, tags, found, length, *c.strides, k * length, k, 1),
+            {**c.sizes, "VARY": p.by_position, "KEEP": k > 1},
+            c.warps,
+        )
+        if k > 1:
+            offers = c.workspace(batch, k, length)
+            choices = c.workspace(batch, k, length, dtype=torch.int32)
+            paths = (tags, found, offers, choices)
+            launch(
+                deviate,
+                (batch,),
+                (c.e, c.a, c.start, c.lengths, onward, pointers, *paths, length, k, c.a_b, c.a_t, c.start_b),
+                {**c.sizes, "STEPS": 1024 // c.sizes["P"]},
+            )
         return Paths(tags, found.to(c.e.dtype))
+
+    def decode(self, p: Potentials) -> list[list[int]]:
+        if p.emissions.shape[2] > _MOST_TAGS:
+            return super().decode(p)
+        from structkd.kernels.triton_paths import viterbi
+
+        c = _Chain(p)
+        batch, length, num_tags = p.emissions.shape
+        tags = c.workspace(batch, length, dtype=torch.int8)
+        found = c.workspace(batch)
+        pointers = c.workspace(batch, length, num_tags, dtype=torch.int32)
+        launch(
+            viterbi,
+            (batch,),
+            (*c.tensors, c.lengths, found, pointers, tags, found, length, *c.strides, length, 1, 1),
+            {**c.sizes, "VARY": p.by_position, "KEEP": False},
+            c.warps,
+        )
+        return _rows(tags, p.lengths.tolist())
 
     def sample(self, p: Potentials, uniforms: Tensor) -> Tensor:
         if p.emissions.shape[2] > _MOST_TAGS:
@@ -211,16 +213,20 @@ class Triton(Backend):
         uniforms = uniforms.double().contiguous()
         tags = torch.full(uniforms.shape, -1, dtype=torch.int64, device=c.e.device)
         state = c.workspace(5, batch, length, num_tags)
-        strides = (c.a_b, c.a_t, c.start_b, c.end_b)
-        with _guard(c.e.device):
-            sweep[(batch, 1)](
-                *c.tensors, c.e, c.a, c.lengths, state, state, tags, *c.shape, 0, *strides, 0, 0, 0, 0, 1, **c.sizes,
-                LOG=True, VARY=p.by_position, DUAL=False, PAIRS=False, **c.options,
-            )  # fmt: skip
-            draw[(batch, -(-uniforms.shape[1] // 16))](
-                c.a, c.start, c.lengths, state[2], uniforms, tags, length, uniforms.shape[1], c.a_b, c.a_t, c.start_b,
-                **c.sizes, DRAWS=16, **_FUSED,
-            )  # fmt: skip
+        launch(
+            sweep,
+            (batch, 1),
+            (*c.tensors, c.e, c.a, c.lengths, state, tags, *c.shape, 0, *c.strides, 0, 0, 0, 0, 1),
+            {**c.sizes, "LOG": True, "VARY": p.by_position, "DUAL": False, "PAIRS": False},
+            c.warps,
+        )
+        samples = uniforms.shape[1]
+        launch(
+            draw,
+            (batch, -(-samples // 16)),
+            (c.a, c.start, c.lengths, state[2], uniforms, tags, length, samples, c.a_b, c.a_t, c.start_b),
+            {**c.sizes, "DRAWS": 16},
+        )
         return tags
 
     def path_counts(self, tags: Tensor, weights: Tensor, p: Potentials) -> tuple[Tensor, Tensor]:
@@ -234,9 +240,65 @@ class Triton(Backend):
         unary = weights.new_empty(p.emissions.shape)
         shape = (batch, length - 1 if p.by_position else c.chunks, num_tags, num_tags)
         pairs = weights.new_empty(shape) if p.by_position else c.workspace(*shape)
-        with _guard(c.e.device):
-            count[(batch, c.chunks)](
-                tags.long().contiguous(), weights.contiguous(), c.lengths, unary, pairs, length, tags.shape[1],
-                c.span, c.chunks, **c.sizes, EDGES=p.by_position, **c.options,
-            )  # fmt: skip
+        tags, weights = tags.long().contiguous(), weights.contiguous()
+        launch(
+            count,
+            (batch, c.chunks),
+            (tags, weights, c.lengths, unary, pairs, length, tags.shape[1], c.span, c.chunks),
+            {**c.sizes, "EDGES": p.by_position},
+            c.warps,
+        )
         return unary, pairs if p.by_position else pairs.sum(1).to(weights.dtype)
+
+    def weigh(
+        self, weights: Tensor | None, unary: Tensor, pairs: Tensor | None, p: Potentials
+    ) -> tuple[Tensor | None, ...]:
+        shared = p.transitions.dim() == 2 and p.start.dim() == 1 and p.end.dim() == 1
+        if not shared or (pairs is not None and pairs.dim() == 4):
+            return scores.weigh(weights, unary, pairs, p)
+        from structkd.kernels.triton_scores import weigh
+
+        batch, length, num_tags = unary.shape
+        if weights is None:
+            weights = unary.new_ones(1).expand(batch)
+        unary = unary.contiguous()
+        by_emissions = torch.empty_like(unary)
+        by_transitions = None if pairs is None else unary.new_empty((num_tags, num_tags))
+        by_start, by_end = unary.new_empty(num_tags), unary.new_empty(num_tags)
+        blocks = -(-unary.numel() // 1024)
+        launch(
+            weigh,
+            (blocks - (-num_tags * (num_tags + 2) // 32),),
+            (
+                *(weights, unary, unary if pairs is None else pairs.contiguous(), p.lengths.contiguous()),
+                *(by_emissions, by_start if by_transitions is None else by_transitions, by_start, by_end),
+                *(batch, length, weights.stride(0), blocks),
+            ),
+            {"C": num_tags, "PAIRS": pairs is not None},
+        )
+        return by_emissions, by_transitions, by_start, by_end
+
+    def are_lengths(self, lengths: Tensor, length: int) -> bool:
+        known = lengths.tolist()
+        return min(known) >= 1 and max(known) <= length
+
+    def read_mask(self, mask: Tensor) -> MaskFacts:
+        from structkd.kernels.triton_scores import BITS, FIRST_OFF, HOLES, read_mask
+
+        batch, length = mask.shape
+        lengths = torch.empty(batch, dtype=torch.int64, device=mask.device)
+        facts = torch.empty(batch, dtype=torch.int32, device=mask.device)
+        launch(read_mask, (batch,), (mask, lengths, facts, length, *mask.stride()), {})
+        found = facts.tolist()
+        bits = 0
+        for fact in found:
+            bits |= fact
+        return MaskFacts(lengths, bool(bits & HOLES), bool(bits & FIRST_OFF), min(found) >> BITS == 0)
+
+
+def _rows(tags: Tensor, lengths: list[int]) -> list[list[int]]:
+    """The first tags of every row of [B, T] int8, as lists."""
+    raw = tags.cpu().numpy().tobytes()
+    rows = [raw[at : at + n] for at, n in zip(range(0, len(raw), tags.shape[1]), lengths, strict=True)]
+    # A byte becomes a number much faster than an element of a tensor. 255 is -1: there is no path.
+    return [list(row) if 255 not in row else [-1] * len(row) for row in rows]

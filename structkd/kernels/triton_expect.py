@@ -1,13 +1,19 @@
-"""Marginals, edges, gold scores and their derivatives from the two directions, in Triton; and the rows to redo."""
+"""Marginals, edges, gold scores and their derivatives from the two directions, in Triton; and the rows to redo.
+
+``marks`` [B + B (chunks + 2)]: for every sentence whether its tags are no path, then whether each direction and each
+block of steps may have lost mass.
+"""
 # mypy: disallow-untyped-defs=False
 
 from __future__ import annotations
 
-from structkd.kernels.triton_language import finite, given, jit, row, tile, tl
+from structkd.kernels.triton_language import finite, given, jit, kernel, row, tile, tl
 from structkd.kernels.triton_sweep import matrix, sweep_row
 
 _TOTAL = tl.constexpr(1e-195)  # see _SMALLEST
 _BLOCK = tl.constexpr(64)
+_CELLS = tl.constexpr(256)  # of a matrix, added up by one program, from so many blocks of steps at a time
+_ROWS = tl.constexpr(4)
 
 
 @jit
@@ -67,7 +73,7 @@ def _slope(dx, x, LOG: tl.constexpr):
 
 @jit
 def expect_chunk(
-    b, chunk, e, a, start, end, v, lengths, state, scale, tags, log_z, unary, pairs, flags, bad,
+    b, chunk, e, a, start, end, v, lengths, state, tags, log_z, unary, pairs, marks,
     B, T, span, chunks, a_b, a_t, start_b, end_b, v_b, v_t,
     C: tl.constexpr, P: tl.constexpr, LOG: tl.constexpr, VARY: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.constexpr,
     GOLD: tl.constexpr, COUNTS: tl.constexpr, EDGES: tl.constexpr,
@@ -84,18 +90,19 @@ def expect_chunk(
     j = tag[None, :]
     both = (i < C) & (j < C)
     fields = B.to(tl.int64) * T * C
+    scale = state + (8 if DUAL else 5) * fields + b
     state += b * T * C
     none = float("-inf") if LOG else 0.0
     a += b * a_b
     v += b * v_b
     m, _ = matrix(a, 0, C, P, LOG)
     if (not DUAL) and chunk == 0:
-        value = _log_partition(state, fields, scale + b, tag, C, LOG)
+        value = _log_partition(state, fields, scale, tag, C, LOG)
         if GOLD:
             score, wrong = _gold_score(b, e, a, start, end, tags, lengths, T, a_t, start_b, end_b, C)
             known = (tl.load(tags + b * T) >= 0) & (value > float("-inf"))
             value = tl.where(known, score - value, float("-inf"))
-            tl.store(bad + b, wrong.to(tl.int32))
+            tl.store(marks + b, wrong.to(tl.int32))
         tl.store(log_z + b, value)
     begin = chunk * span
     ok = given((begin > 0) & (begin <= n), tag, C)
@@ -154,48 +161,66 @@ def expect_chunk(
     if COUNTS:
         tl.store(pairs + (b * chunks + chunk) * C * C + i * C + j, total, mask=both)
     if not LOG:
-        tl.store(flags + b * (chunks + 2) + 2 + chunk, damaged)
+        tl.store(marks + B + b * (chunks + 2) + 2 + chunk, damaged)
 
 
-@jit(do_not_specialize=["B", "T", "span", "chunks", "a_b", "v_b"])
+@kernel("B T span chunks a_b a_t start_b end_b v_b v_t")
 def expect(
-    e, a, start, end, u, v, lengths, state, scale, tags, log_z, unary, pairs, flags, bad,
+    e, a, start, end, u, v, lengths, state, tags, log_z, unary, pairs, marks,
     B, T, span, chunks, a_b, a_t, start_b, end_b, v_b, v_t,
     C: tl.constexpr, P: tl.constexpr, VARY: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.constexpr,
     GOLD: tl.constexpr, COUNTS: tl.constexpr, EDGES: tl.constexpr,
 ):  # fmt: skip
-    """Grid [B, chunks]."""
+    """Grid [B, chunks]. Counts are those of a block of steps: ``pairs`` is then a workspace [B, chunks, C, C]."""
     expect_chunk(
-        tl.program_id(0), tl.program_id(1), e, a, start, end, v, lengths, state, scale, tags, log_z, unary, pairs,
-        flags, bad, B, T, span, chunks, a_b, a_t, start_b, end_b, v_b, v_t,
+        tl.program_id(0), tl.program_id(1), e, a, start, end, v, lengths, state, tags, log_z, unary, pairs, marks,
+        B, T, span, chunks, a_b, a_t, start_b, end_b, v_b, v_t,
         C, P, False, VARY, DUAL, PAIRS, GOLD, COUNTS, EDGES,
     )  # fmt: skip
 
 
-@jit(do_not_specialize=["B", "T", "span", "chunks", "a_b", "v_b", "u_b"])
-def repair(
-    e, a, start, end, u, v, lengths, state, scale, tags, log_z, unary, pairs, flags, bad,
+@kernel("B T span chunks a_b a_t start_b end_b u_b u_t v_b v_t")
+def finish(
+    e, a, start, end, u, v, lengths, state, tags, log_z, unary, pairs, marks, counts,
     B, T, span, chunks, a_b, a_t, start_b, end_b, u_b, u_t, v_b, v_t,
     C: tl.constexpr, P: tl.constexpr, VARY: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.constexpr,
     GOLD: tl.constexpr, COUNTS: tl.constexpr, EDGES: tl.constexpr,
 ):  # fmt: skip
-    """Grid [B]: rows with a mark, all of it again in log space; there are next to none, and the others end at once."""
+    """Grid [B, C * C / 256 parts]: sentences with a mark again in log space; and ``counts`` [B, C, C] in a fixed order.
+
+    There are next to no marks. Of a marked sentence the first program does everything.
+    """
     b = tl.program_id(0)
+    part = tl.program_id(1)
+    flags = marks + B + b.to(tl.int64) * (chunks + 2)
     damaged = 0
     for base in range(0, chunks + 2, _BLOCK):
         at = base + tl.arange(0, _BLOCK)
-        marks = tl.load(flags + b.to(tl.int64) * (chunks + 2) + at, mask=at < chunks + 2, other=0)
-        damaged = tl.maximum(damaged, tl.max(marks, 0))
-    if damaged > 0:
+        damaged = tl.maximum(damaged, tl.max(tl.load(flags + at, mask=at < chunks + 2, other=0), 0))
+    parts = 1
+    if (damaged > 0) & (part == 0):
+        parts = tl.num_programs(1)
         for reverse in range(2):
             sweep_row(
-                b, reverse, e, a, start, end, u, v, lengths, state, scale, flags, B, T, chunks + 2, a_b, a_t,
+                b, reverse, e, a, start, end, u, v, lengths, state, marks, B, T, chunks + 2, a_b, a_t,
                 start_b, end_b, u_b, u_t, v_b, v_t, C, P, True, VARY, DUAL, PAIRS,
             )  # fmt: skip
         tl.debug_barrier()
         for chunk in range(chunks):
             expect_chunk(
-                b, chunk, e, a, start, end, v, lengths, state, scale, tags, log_z, unary, pairs, flags, bad,
+                b, chunk, e, a, start, end, v, lengths, state, tags, log_z, unary, pairs, marks,
                 B, T, span, chunks, a_b, a_t, start_b, end_b, v_b, v_t,
                 C, P, True, VARY, DUAL, PAIRS, GOLD, COUNTS, EDGES,
             )  # fmt: skip
+        tl.debug_barrier()
+    if COUNTS:
+        parts = tl.where((damaged > 0) & (part > 0), 0, parts)
+        for extra in range(parts):
+            cell = (part + extra) * _CELLS + tl.arange(0, _CELLS)
+            total = tl.zeros([_CELLS], tl.float64)
+            for base in range(0, chunks, _ROWS):
+                chunk = (base + tl.arange(0, _ROWS))[:, None]
+                at = (b.to(tl.int64) * chunks + chunk) * C * C + cell[None, :]
+                some = (chunk < chunks) & (cell < C * C)[None, :]
+                total += tl.sum(tl.load(pairs + at, mask=some, other=0.0), 0)
+            tl.store(counts + b.to(tl.int64) * C * C + cell, total, mask=cell < C * C)

@@ -13,7 +13,12 @@ import triton.language as tl
 
 jit = triton.jit
 
-__all__ = ["finite", "given", "jit", "row", "tile", "tl"]
+__all__ = ["finite", "given", "jit", "kernel", "row", "tile", "tl"]
+
+
+def kernel(numbers):
+    """A kernel whose numbers, names with spaces between them, are not compiled in: one binary serves all sizes."""
+    return jit(do_not_specialize=numbers.split())
 
 
 @jit
@@ -36,8 +41,12 @@ def row(base, step, tag, C: tl.constexpr, inside, other):
 
 @jit
 def tile(base, swap, C: tl.constexpr, P: tl.constexpr, other):
-    """A [C, C] matrix padded to [P, P], in float64; transposed if ``swap`` is 1."""
+    """A [C, C] matrix padded to [P, P], in float64; transposed if ``swap`` is 1, not if it is 0.
+
+    A lane gets columns, so that sums over rows stay inside lanes. The hint asks for that, whatever the order in memory:
+    of a transposed matrix lanes would get rows. Without ``swap >> 1``, which is 0, the hint might be believed.
+    """
     i = tl.arange(0, P)[:, None]
     j = tl.arange(0, P)[None, :]
-    at = tl.where(swap == 1, j * C + i, i * C + j)
+    at = tl.max_contiguous(tl.where(swap == 1, j * C + i, i * C + j) + (swap >> 1), (1, P))
     return tl.load(base + at, mask=(i < C) & (j < C), other=other).to(tl.float64)

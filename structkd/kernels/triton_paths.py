@@ -10,12 +10,12 @@ c alone. A path offers its own steps after the one where it was born, and each s
 
 from __future__ import annotations
 
-from structkd.kernels.triton_language import given, jit, row, tile, tl
+from structkd.kernels.triton_language import given, jit, kernel, row, tile, tl
 
 _BLOCK = tl.constexpr(512)
 
 
-@jit(do_not_specialize=["T", "a_b", "tags_b", "scores_b", "swap"])
+@kernel("T a_b a_t start_b end_b tags_b scores_b swap")
 def viterbi(
     e, a, start, end, lengths, onward, pointers, tags, scores, T, a_b, a_t, start_b, end_b, tags_b, scores_b, swap,
     C: tl.constexpr, P: tl.constexpr, VARY: tl.constexpr, KEEP: tl.constexpr,
@@ -86,7 +86,7 @@ def _offers(e, a, start, onward, tags, t, ok, whole, best, a_t, C: tl.constexpr,
     return tl.where(tag == own[:, None], none, whole - (done[:, None] - (link + (rest + unary))))
 
 
-@jit(do_not_specialize=["T", "k", "a_b"])
+@kernel("T k a_b a_t start_b")
 def deviate(
     e, a, start, lengths, onward, pointers, tags, scores, offers, choices, T, k, a_b, a_t, start_b,
     C: tl.constexpr, P: tl.constexpr, STEPS: tl.constexpr,
@@ -157,7 +157,7 @@ def deviate(
             tl.debug_barrier()
 
 
-@jit(do_not_specialize=["T", "samples", "a_b"])
+@kernel("T samples a_b a_t start_b")
 def draw(
     a, start, lengths, arriving, uniforms, tags, T, samples, a_b, a_t, start_b,
     C: tl.constexpr, P: tl.constexpr, DRAWS: tl.constexpr,
@@ -193,7 +193,7 @@ def draw(
         tl.store(tags + at + t, tl.where(exists, y, -1).to(tl.int64), mask=ok)
 
 
-@jit(do_not_specialize=["T", "k", "span", "chunks"])
+@kernel("T k span chunks")
 def count(
     tags, weights, lengths, unary, pairs, T, k, span, chunks, C: tl.constexpr, P: tl.constexpr, EDGES: tl.constexpr
 ):

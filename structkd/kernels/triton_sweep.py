@@ -6,7 +6,7 @@ next product and not in front of it. A row that may have lost mass by underflow 
 by ``repair`` in log space; nobody waits for the mark. The derivative along a direction is carried along as a dual
 number. Sums over steps are partial sums in a fixed order, so results do not change from run to run.
 
-Fields of ``state`` [5 or 8, B, T, C]: 0 forward before the step's own emission, 1 forward with it, 2 backward with
+Fields of ``state``, 5 or 8 of [B, T, C], and behind them one [B], the logarithms of what was taken out: 0 forward before the step's own emission, 1 forward with it, 2 backward with
 it; 3 and 4 exp(emissions - max), one for each direction; 5 to 7 the derivatives of 0 to 2. The product of 0 and 2 is
 the posterior, that of 1 at t, the transitions, and 2 at t+1 that of an edge. Log space keeps logarithms there, and
 derivatives of logarithms.
@@ -15,7 +15,7 @@ derivatives of logarithms.
 
 from __future__ import annotations
 
-from structkd.kernels.triton_language import finite, given, jit, row, tile, tl
+from structkd.kernels.triton_language import finite, given, jit, kernel, row, tile, tl
 
 _LN2 = tl.constexpr(0.6931471805599453)
 _STEPS = tl.constexpr(16)
@@ -94,7 +94,7 @@ def _advance(x, dx, m, mv, LOG: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.cons
 
 @jit
 def sweep_row(
-    b, reverse, e, a, start, end, u, v, lengths, state, scale, flags, B, T, flags_b, a_b, a_t,
+    b, reverse, e, a, start, end, u, v, lengths, state, marks, B, T, marks_b, a_b, a_t,
     start_b, end_b, u_b, u_t, v_b, v_t,
     C: tl.constexpr, P: tl.constexpr, LOG: tl.constexpr, VARY: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.constexpr,
 ):  # fmt: skip
@@ -184,19 +184,20 @@ def sweep_row(
         along = next_along
     if not LOG:
         smallest = tl.minimum(smallest, tl.max(_exponents(y), 0))
-        tl.store(flags + b * flags_b + reverse, (smallest < _SMALLEST).to(tl.int32))
+        tl.store(marks + B + b * marks_b + reverse, (smallest < _SMALLEST).to(tl.int32))
         # What sum_c x_c y_c at the first step lacks of Z.
+        scale = state + (8 if DUAL else 5) * fields
         tl.store(scale + b, shift + tl.cast(exponent, tl.float64) * _LN2, mask=reverse == 1)
 
 
-@jit(do_not_specialize=["B", "T", "flags_b", "a_b", "v_b", "u_b", "direction"])
+@kernel("B T marks_b a_b a_t start_b end_b u_b u_t v_b v_t direction")
 def sweep(
-    e, a, start, end, u, v, lengths, state, scale, flags, B, T, flags_b, a_b, a_t, start_b, end_b,
+    e, a, start, end, u, v, lengths, state, marks, B, T, marks_b, a_b, a_t, start_b, end_b,
     u_b, u_t, v_b, v_t, direction,
     C: tl.constexpr, P: tl.constexpr, LOG: tl.constexpr, VARY: tl.constexpr, DUAL: tl.constexpr, PAIRS: tl.constexpr,
 ):  # fmt: skip
     """Grid [B, 2], or [B, 1] for one direction alone."""
     sweep_row(
-        tl.program_id(0), tl.program_id(1) + direction, e, a, start, end, u, v, lengths, state, scale, flags, B, T,
-        flags_b, a_b, a_t, start_b, end_b, u_b, u_t, v_b, v_t, C, P, LOG, VARY, DUAL, PAIRS,
+        tl.program_id(0), tl.program_id(1) + direction, e, a, start, end, u, v, lengths, state, marks, B, T,
+        marks_b, a_b, a_t, start_b, end_b, u_b, u_t, v_b, v_t, C, P, LOG, VARY, DUAL, PAIRS,
     )  # fmt: skip

@@ -97,7 +97,7 @@ def _unlabeled_faults(recipe: Recipe) -> Iterator[Fault]:
         if text.teachers == "own" and language not in languages:
             message = (
                 f"no teacher for {language}; expected who labels it: "
-                f"{{path: {text.path}, teachers: all}}, or names out of {', '.join(names)}"
+                f"{{path: {text.paths[0]}, teachers: all}}, or names out of {', '.join(names)}"
             )
             yield Fault(path, message)
         for name in text.teachers if isinstance(text.teachers, tuple) else ():

@@ -87,7 +87,10 @@ class UnseenSpec(Spec):
 class UnlabeledSpec(Spec):
     """Text without tags, and who labels it."""
 
-    path: str = Field(min_length=1, description="path under corpus.root; for format sample the name of the part")
+    path: Annotated[
+        Annotated[str, Field(min_length=1), Tag("word")] | Annotated[tuple[str, ...], Field(min_length=1), Tag("names")],
+        Discriminator(lambda value: "word" if isinstance(value, str) else "names"),
+    ] = Field(description="path under corpus.root, or several; for format sample the name of the part")
     format: CorpusFormat = Field("auto", description="auto: by file name; tags in the file are not read")
     word_column: Column | None = Field(None, description="a name, or for columns a number from 0; null: the usual one")
     limit: Count | None = Field(None, description="evenly spaced sentences of it; null: all")
@@ -97,6 +100,11 @@ class UnlabeledSpec(Spec):
     ] = Field(
         "own", description="who labels it: own: the teachers of its language; all: every teacher; or names of teachers"
     )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """One path or more."""
+        return (self.path,) if isinstance(self.path, str) else self.path
 
 
 def _path_alone(value: Any) -> Any:
@@ -108,9 +116,9 @@ def _path_alone(value: Any) -> Any:
 def _unlabeled(text: Any) -> Any:
     if isinstance(text, str):
         return {"path": text}
-    if isinstance(text, dict) and isinstance(text.get("teachers"), list):
+    if isinstance(text, dict):
         # What a validator has touched is no longer read as JSON, where a list stands for a tuple.
-        return {**text, "teachers": tuple(text["teachers"])}
+        return {key: tuple(value) if isinstance(value, list) else value for key, value in text.items()}
     return text
 
 

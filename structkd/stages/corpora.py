@@ -190,9 +190,10 @@ def _add_card(
 
 def _add_unlabeled(recipe: Recipe, language: str, more: UnlabeledSpec, corpora: Corpora, root: Path | None) -> None:
     """Text of a recipe's `unlabeled` section: to the text of its language, or apart if others label it."""
-    found = read(
-        more.path, language=language, format=more.format, root=root, tag_column="none", word_column=more.word_column
+    read_words = partial(
+        read, language=language, format=more.format, root=root, tag_column="none", word_column=more.word_column
     )
+    found = [sentence for path in more.paths for sentence in read_words(path)]
     if more.limit is not None:
         found, _ = evenly_spaced(found, more.limit)
     found = [sentence.without_tags() for sentence in found]

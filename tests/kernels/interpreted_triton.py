@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from structkd.crf import LinearChainCRF
-from structkd.kernels import Potentials, available_backends, use_backend
+from structkd.kernels import Backend, Potentials, available_backends, scores, use_backend
 from structkd.kernels.reference import Reference
 from structkd.kernels.triton_backend import Triton
 from tests.kernels.chains import KINDS, potentials, ragged
@@ -181,3 +181,34 @@ def test_strided_tensors_give_the_same_answers() -> None:
 def test_more_tags_than_fit_in_registers_are_answered_too() -> None:
     p = draw("shared", 2, 129, torch.float64, batch=1)
     compare(answers(TRITON, p), answers(REFERENCE, p), 1e-11)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_masks_are_read_like_everywhere(turned: bool) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for masks in (torch.rand(4, 5, generator=generator) < 0.6, torch.arange(5) < torch.tensor([[5], [1], [3], [2]])):
+        mask = masks.t().contiguous().t() if turned else masks
+        mine, theirs = TRITON.read_mask(mask), Backend().read_mask(mask)
+        assert torch.equal(mine.lengths, theirs.lengths)
+        assert mine[1:] == theirs[1:]
+    assert TRITON.read_mask(torch.zeros(2, 3, dtype=torch.bool)).empty
+
+
+@pytest.mark.parametrize("length", [1, 6])
+def test_expectations_are_weighed_like_everywhere(length: int) -> None:
+    p = draw("shared", length, 5, torch.float64, batch=3)
+    _, unary, pairs, _ = TRITON.expectations(p, "counts")
+    for weights in (torch.tensor([0.5, -2.0, 3.0]).double(), torch.tensor(0.25).double().expand(3), None):
+        for counts in (pairs, None):
+            mine, theirs = TRITON.weigh(weights, unary, counts, p), scores.weigh(weights, unary, counts, p)
+            for x, y in zip(mine, theirs, strict=True):
+                assert (x is None) == (y is None)
+                if x is not None and y is not None:
+                    torch.testing.assert_close(x, y, rtol=1e-12, atol=1e-12)
+
+
+def test_best_tags_become_lists() -> None:
+    p = draw("shared", 6, 5, torch.float64, batch=3)
+    p.emissions[1] = -torch.inf
+    assert TRITON.decode(p) == Backend.decode(TRITON, p)
+    assert TRITON.decode(p)[1] == [-1] * int(p.lengths[1])

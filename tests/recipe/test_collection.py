@@ -79,7 +79,8 @@ def test_every_file_that_a_recipe_names_is_among_the_real_data(name, real_data):
     recipe = load_recipe(name)
     own = [card.corpus for card in recipe.teachers if card.corpus is not None]
     named = [path for corpus in own for path in (corpus.train, corpus.dev, corpus.test)]
-    named += [unseen.corpus.test for unseen in recipe.unseen] + [text.path for text in recipe.unlabeled.values()]
+    named += [unseen.corpus.test for unseen in recipe.unseen]
+    named += [path for text in recipe.unlabeled.values() for path in text.paths]
     assert [path for path in named if path is None or not (real_data / path).is_file()] == []
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from structkd.corpus import token_fingerprint
+from structkd.corpus import read, token_fingerprint
 from structkd.errors import DataError, RecipeError, UsageError
 from structkd.knowledge import KnowledgeStore, Question, Targets, allowed_tags, collate, inconsistency
 from structkd.labels import LabelSet
@@ -108,6 +108,15 @@ def test_unlabeled_text_joins_its_language_or_stands_apart(root: Path) -> None:
     apart = corpora.texts["cc-unlabeled"]
     assert (apart.language, apart.teachers, len(apart.untagged)) == ("cc", ("toy/aa", "toy/bb"), 7)
     assert all(sentence.tags is None for sentence in apart.untagged)
+
+
+def test_unlabeled_text_may_be_in_several_files(root: Path) -> None:
+    more = "unlabeled: {cc: {path: [cc.dev.jsonl, cc.train.jsonl], teachers: all}}"
+    parts = [read(name, language="cc", root=root, tag_column="none") for name in ("cc.dev.jsonl", "cc.train.jsonl")]
+    found = load_corpora(teacher_recipe(root, AA + BB, more)).texts["cc-unlabeled"].untagged
+    assert [s.words for s in found] == [s.words for part in parts for s in part]
+    with pytest.raises(RecipeError, match="unlabeled.cc.path: got \\[\\]"):
+        teacher_recipe(root, AA + BB, "unlabeled: {cc: {path: [], teachers: all}}")
 
 
 @pytest.mark.parametrize(
