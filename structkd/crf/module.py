@@ -145,7 +145,22 @@ class CRF(nn.Module):
         self, emissions: Tensor, mask: Tensor | None = None, *, languages: Tensor | None = None
     ) -> list[list[int]]:
         """The best tags of every sentence, one for each step that the mask keeps."""
+        if mask is not None and select(emissions.device).masked:
+            rows = self._decode_masked(emissions, mask, languages)
+            if rows is not None:
+                return rows
         return self._chain(emissions, None, mask, languages)[0].decode()
+
+    def _decode_masked(self, emissions: Tensor, mask: Tensor, languages: Tensor | None) -> list[list[int]] | None:
+        """The best tags where the backend can read the mask beside them, None where it cannot."""
+        if languages is not None or self._constrained or emissions.dtype not in _FULL:
+            return None
+        self._validate(emissions, None, mask)
+        if not self.batch_first:
+            emissions, mask = emissions.transpose(0, 1), mask.transpose(0, 1)
+        unread = emissions.new_empty(0, dtype=torch.int64)
+        p = Potentials(emissions, self.transitions, self.start_transitions, self.end_transitions, unread)
+        return select(emissions.device).decode_masked(p, mask.bool())
 
     def marginals(self, emissions: Tensor, mask: Tensor | None = None, *, languages: Tensor | None = None) -> Tensor:
         """p(tag c at step t) [B, T, C] at the caller's positions; 0 where the mask is off."""

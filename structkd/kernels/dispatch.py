@@ -43,9 +43,7 @@ _TABLE: dict[str, Callable[[], Backend]] = {
     "triton": _triton,
 }
 #: Which backends may answer where none is forced, best first.
-# The Triton kernels are right in the interpreter and compile for sm_90, but have never run on a GPU: until
-# tests/kernels/test_triton_gpu.py has passed on one, they are used where they are asked for (use_backend("triton")).
-_PREFERENCE = {"cpu": ("cpu", "torch"), "cuda": ("torch",)}
+_PREFERENCE = {"cpu": ("cpu", "torch"), "cuda": ("triton", "torch")}
 
 _loaded: dict[str, Backend] = {}
 _chosen: dict[str, Backend] = {}  # by device type

@@ -89,6 +89,8 @@ class Backend:
     name: str
     #: Results are ordinary differentiable PyTorch expressions: autograd.py adds no node of its own.
     differentiable = False
+    #: There is a ``decode_masked``: reading a mask apart would cost as much again as finding the best paths.
+    masked = False
 
     def unavailable(self) -> str | None:
         """Why this backend cannot run here, or None if it can."""
@@ -130,6 +132,13 @@ class Backend:
         """The best tags of every sentence, up to its length."""
         rows = self.viterbi(p).tags[:, 0].tolist()
         return [row[:n] for row, n in zip(rows, p.lengths.tolist(), strict=True)]
+
+    def decode_masked(self, p: Potentials, mask: Tensor) -> list[list[int]] | None:
+        """The best tags of the steps that a mask [B, T] of bools keeps; ``p.lengths`` is not read.
+
+        None where the mask needs care: it has holes, or a first step is off.
+        """
+        raise NotImplementedError
 
     def topk(self, p: Potentials, k: int) -> Paths:
         """The k best paths, best first, without duplicates."""

@@ -21,10 +21,12 @@ from structkd.kernels.triton_launch import interpreted, launch
 # The transitions stay in the registers of one program: 128 x 128 in float64 are half of a multiprocessor's, and the
 # kernels that keep a second matrix beside it spill. With more tags, the backend ``torch`` answers.
 _MOST_TAGS = 128
+_LONGEST = 127 * 128  # steps, where the host reads tags as bytes
 # A few programs for each multiprocessor, when steps are shared out.
 _PROGRAMS = 528
-# Warps of a program, by the padded number of tags.
+# Warps of a program, by the padded number of tags; fewer where a maximum has to be found by all of them together.
 WARPS = {16: 1, 32: 4, 64: 8, 128: 16}
+VITERBI_WARPS = {16: 1, 32: 1, 64: 4, 128: 16}
 
 
 class _Chain:
@@ -40,7 +42,7 @@ class _Chain:
         self.end_b = tags if p.end.dim() == 2 else 0
         padded = max(16, 1 << (tags - 1).bit_length())
         self.sizes = {"C": tags, "P": padded}
-        self.warps = WARPS[padded]
+        self.warps, self.viterbi_warps = WARPS[padded], VITERBI_WARPS[padded]
         self.tensors = self.e, self.a, self.start, self.end
         self.strides = self.a_b, self.a_t, self.start_b, self.end_b
         self.span = max(4, -(-batch * length // _PROGRAMS))
@@ -63,6 +65,7 @@ class Triton(Backend):
     """Triton on a CUDA device: float64 inside, a program for a sentence and a direction; no atomics."""
 
     name = "triton"
+    masked = True
 
     def unavailable(self) -> str | None:
         if find_spec("triton") is None:
@@ -167,9 +170,9 @@ class Triton(Backend):
         launch(
             viterbi,
             (batch,),
-            (*c.tensors, c.lengths, onward, pointers, tags, found, length, *c.strides, k * length, k, 1),
-            {**c.sizes, "VARY": p.by_position, "KEEP": k > 1},
-            c.warps,
+            (*c.tensors, c.lengths, c.e, onward, pointers, tags, found, length, 0, 0, *c.strides, k * length, k, 1),
+            {**c.sizes, "VARY": p.by_position, "KEEP": k > 1, "MASKED": False, "FACTS": False},
+            c.viterbi_warps,
         )
         if k > 1:
             offers = c.workspace(batch, k, length)
@@ -184,23 +187,44 @@ class Triton(Backend):
         return Paths(tags, found.to(c.e.dtype))
 
     def decode(self, p: Potentials) -> list[list[int]]:
-        if p.emissions.shape[2] > _MOST_TAGS:
-            return super().decode(p)
+        rows = self._decode(p, None)
+        return super().decode(p) if rows is None else rows
+
+    def decode_masked(self, p: Potentials, mask: Tensor) -> list[list[int]] | None:
+        return self._decode(p, mask)
+
+    def _decode(self, p: Potentials, mask: Tensor | None) -> list[list[int]] | None:
+        """Best tags in one launch and one copy to the host, or None where that cannot be."""
+        batch, length, num_tags = p.emissions.shape
+        if num_tags > _MOST_TAGS or length > _LONGEST:
+            return None
         from structkd.kernels.triton_paths import viterbi
 
         c = _Chain(p)
-        batch, length, num_tags = p.emissions.shape
-        tags = c.workspace(batch, length, dtype=torch.int8)
-        found = c.workspace(batch)
+        # The tags of a sentence, and behind them its length and the facts about its mask: one copy to the host.
+        width = length + 3
+        packed = c.workspace(batch, width, dtype=torch.int8)
         pointers = c.workspace(batch, length, num_tags, dtype=torch.int32)
+        masked = (c.e, 0, 0) if mask is None else (mask, *mask.stride())
         launch(
             viterbi,
             (batch,),
-            (*c.tensors, c.lengths, found, pointers, tags, found, length, *c.strides, length, 1, 1),
-            {**c.sizes, "VARY": p.by_position, "KEEP": False},
-            c.warps,
+            (*c.tensors, c.lengths, masked[0], c.e, pointers, packed, c.e)
+            + (length, *masked[1:], *c.strides, width, 0, 1),
+            {**c.sizes, "VARY": p.by_position, "KEEP": False, "MASKED": mask is not None, "FACTS": True},
+            c.viterbi_warps,
         )
-        return _rows(tags, p.lengths.tolist())
+        raw = packed.cpu().numpy().tobytes()
+        rows = []
+        for at in range(0, len(raw), width):
+            behind = at + length
+            n = raw[behind] + 128 * raw[behind + 1]
+            if raw[behind + 2] or n == 0:
+                return None
+            # A byte becomes a number much faster than an element of a tensor. 255 is -1: there is no path.
+            row = raw[at : at + n]
+            rows.append(list(row) if 255 not in row else [-1] * n)
+        return rows
 
     def sample(self, p: Potentials, uniforms: Tensor) -> Tensor:
         if p.emissions.shape[2] > _MOST_TAGS:
@@ -283,7 +307,7 @@ class Triton(Backend):
         return min(known) >= 1 and max(known) <= length
 
     def read_mask(self, mask: Tensor) -> MaskFacts:
-        from structkd.kernels.triton_scores import BITS, FIRST_OFF, HOLES, read_mask
+        from structkd.kernels.triton_scores import FIRST_OFF, HOLES, read_mask
 
         batch, length = mask.shape
         lengths = torch.empty(batch, dtype=torch.int64, device=mask.device)
@@ -293,12 +317,5 @@ class Triton(Backend):
         bits = 0
         for fact in found:
             bits |= fact
-        return MaskFacts(lengths, bool(bits & HOLES), bool(bits & FIRST_OFF), min(found) >> BITS == 0)
+        return MaskFacts(lengths, bool(bits & HOLES), bool(bits & FIRST_OFF), min(found) < 4)
 
-
-def _rows(tags: Tensor, lengths: list[int]) -> list[list[int]]:
-    """The first tags of every row of [B, T] int8, as lists."""
-    raw = tags.cpu().numpy().tobytes()
-    rows = [raw[at : at + n] for at, n in zip(range(0, len(raw), tags.shape[1]), lengths, strict=True)]
-    # A byte becomes a number much faster than an element of a tensor. 255 is -1: there is no path.
-    return [list(row) if 255 not in row else [-1] * len(row) for row in rows]

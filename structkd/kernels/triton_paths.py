@@ -11,22 +11,32 @@ c alone. A path offers its own steps after the one where it was born, and each s
 from __future__ import annotations
 
 from structkd.kernels.triton_language import given, jit, kernel, row, tile, tl
+from structkd.kernels.triton_scores import read_row
 
 _BLOCK = tl.constexpr(512)
 
 
-@kernel("T a_b a_t start_b end_b tags_b scores_b swap")
+@kernel("T mask_b mask_t a_b a_t start_b end_b tags_b scores_b swap")
 def viterbi(
-    e, a, start, end, lengths, onward, pointers, tags, scores, T, a_b, a_t, start_b, end_b, tags_b, scores_b, swap,
-    C: tl.constexpr, P: tl.constexpr, VARY: tl.constexpr, KEEP: tl.constexpr,
+    e, a, start, end, lengths, mask, onward, pointers, tags, scores,
+    T, mask_b, mask_t, a_b, a_t, start_b, end_b, tags_b, scores_b, swap,
+    C: tl.constexpr, P: tl.constexpr, VARY: tl.constexpr, KEEP: tl.constexpr, MASKED: tl.constexpr, FACTS: tl.constexpr,
 ):  # fmt: skip
     """Grid [B]: the best path, its score, and the pointers [B, T, C]; best completions too if KEEP.
 
-    ``swap`` is 1, and the compiler must not know: it would give every lane a row, and a maximum over lanes costs
-    four times as many instructions as one inside a lane.
+    The length is that of ``lengths``, or what the mask says if MASKED. With FACTS the length and the facts about the
+    mask stand behind the T tags: n % 128, n / 128 and the facts, so that the host reads everything at once. ``swap`` is
+    1, and the compiler must not know (see ``tile``).
     """
     b = tl.program_id(0).to(tl.int64)
-    n = tl.load(lengths + b).to(tl.int32)
+    fact = 0
+    if MASKED:
+        n, fact = read_row(mask + b * mask_b, T, mask_t)
+        count = n
+        n = tl.maximum(n, 1)
+    else:
+        n = tl.load(lengths + b).to(tl.int32)
+        count = n
     tag = tl.arange(0, P)
     inside = tag < C
     none = float("-inf")
@@ -38,33 +48,47 @@ def viterbi(
     best = row(end + b * end_b, 0, tag, C, inside, none)
     if not VARY:
         m = tile(a, swap, C, P, none)
-    emission = row(e, n - 1, tag, C, inside, none)
-    ahead = row(e, n - 2, tag, C, given(n > 1, tag, C), none)
+    # Emissions come from far away: they are loaded four steps ahead.
+    e1 = row(e, n - 1, tag, C, inside, none)
+    e2 = row(e, n - 2, tag, C, given(n > 1, tag, C), none)
+    e3 = row(e, n - 3, tag, C, given(n > 2, tag, C), none)
+    e4 = row(e, n - 4, tag, C, given(n > 3, tag, C), none)
     for s in range(1, n):
         t = n - 1 - s
-        later = row(e, t - 1, tag, C, given(t > 0, tag, C), none)
+        later = row(e, t - 3, tag, C, given(t > 2, tag, C), none)
         if VARY:
             m = tile(a + t * a_t, swap, C, P, none)
         if KEEP:
             tl.store(onward + (t + 1) * C + tag, best, mask=inside)
-        best, pointer = tl.max(m + (best + emission)[:, None], 0, return_indices=True)
+        best, pointer = tl.max(m + (best + e1)[:, None], 0, return_indices=True)
         tl.store(pointers + t * C + tag, pointer, mask=inside)
-        emission = ahead
-        ahead = later
+        e1 = e2
+        e2 = e3
+        e3 = e4
+        e4 = later
     if KEEP:
         tl.store(onward + tag, best, mask=inside)
     first = row(start + b * start_b, 0, tag, C, inside, none)
-    score, y = tl.max(first + (best + emission), 0, return_indices=True)
-    tl.store(scores + b * scores_b, score)
+    score, y = tl.max(first + (best + e1), 0, return_indices=True)
+    if not FACTS:
+        tl.store(scores + b * scores_b, score)
     tl.debug_barrier()
     exists = score > none
-    # The next row of pointers is loaded before it is known which of them is wanted.
-    pointer = tl.load(pointers + tag, mask=given(n > 1, tag, C), other=0)
+    # So are rows of pointers: before it is known which of them is wanted.
+    p1 = tl.load(pointers + tag, mask=given(n > 1, tag, C), other=0)
+    p2 = tl.load(pointers + C + tag, mask=given(n > 2, tag, C), other=0)
+    p3 = tl.load(pointers + 2 * C + tag, mask=given(n > 3, tag, C), other=0)
     for t in range(n):
-        later = tl.load(pointers + (t + 1) * C + tag, mask=given(t + 2 < n, tag, C), other=0)
+        later = tl.load(pointers + (t + 3) * C + tag, mask=given(t + 4 < n, tag, C), other=0)
         tl.store(tags + t, tl.where(exists, y, -1).to(tl.int64))
-        y = tl.sum(tl.where(tag == y, pointer, 0), 0)
-        pointer = later
+        y = tl.sum(tl.where(tag == y, p1, 0), 0)
+        p1 = p2
+        p2 = p3
+        p3 = later
+    if FACTS:
+        tl.store(tags + T, count % 128)
+        tl.store(tags + T + 1, count // 128)
+        tl.store(tags + T + 2, fact)
 
 
 @jit

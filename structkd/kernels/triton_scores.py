@@ -3,22 +3,20 @@
 
 from __future__ import annotations
 
-from structkd.kernels.triton_language import kernel, tl
+from structkd.kernels.triton_language import jit, kernel, tl
 
 _STEPS = tl.constexpr(256)
 _CELLS = tl.constexpr(1024)
 _SUMS = tl.constexpr(32)
 _ROWS = tl.constexpr(32)
 
-#: Bits of the facts about a sentence; the lengths are in the bits above.
-HOLES, FIRST_OFF, BITS = 1, 2, 2
+#: Facts about the mask of a sentence: kept steps that are not the first ones; a first step that is off.
+HOLES, FIRST_OFF = 1, 2
 
 
-@kernel("T mask_b mask_t")
-def read_mask(mask, lengths, facts, T, mask_b, mask_t):
-    """Grid [B]: the number of steps that a mask [B, T] keeps, and 4 times that + HOLES + FIRST_OFF."""
-    b = tl.program_id(0).to(tl.int64)
-    mask += b * mask_b
+@jit
+def read_row(mask, T, mask_t):
+    """The number of steps that a mask [T] keeps, and the facts about it."""
     n = 0
     holes = 0
     for base in range(0, T, _STEPS):
@@ -28,8 +26,16 @@ def read_mask(mask, lengths, facts, T, mask_b, mask_t):
         n += tl.sum(here, 0)
         holes = tl.maximum(holes, tl.max(here * (1 - before), 0))
     first_off = 1 - tl.load(mask).to(tl.int32)
+    return n, tl.maximum(holes, first_off) + 2 * first_off
+
+
+@kernel("T mask_b mask_t")
+def read_mask(mask, lengths, facts, T, mask_b, mask_t):
+    """Grid [B]: the number of steps that a mask [B, T] keeps, and 4 times that + HOLES + FIRST_OFF."""
+    b = tl.program_id(0).to(tl.int64)
+    n, fact = read_row(mask + b * mask_b, T, mask_t)
     tl.store(lengths + b, n.to(tl.int64))
-    tl.store(facts + b, 4 * n + tl.maximum(holes, first_off) + 2 * first_off)
+    tl.store(facts + b, 4 * n + fact)
 
 
 @kernel("B T weights_b blocks")

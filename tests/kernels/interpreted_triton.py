@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from structkd.crf import LinearChainCRF
+from structkd.crf import CRF, LinearChainCRF
 from structkd.kernels import Backend, Potentials, available_backends, scores, use_backend
 from structkd.kernels.reference import Reference
 from structkd.kernels.triton_backend import Triton
@@ -212,3 +212,16 @@ def test_best_tags_become_lists() -> None:
     p.emissions[1] = -torch.inf
     assert TRITON.decode(p) == Backend.decode(TRITON, p)
     assert TRITON.decode(p)[1] == [-1] * int(p.lengths[1])
+
+
+@pytest.mark.parametrize("batch_first", [True, False])
+def test_masks_may_be_anything_where_tags_are_decoded(batch_first: bool) -> None:
+    crf = CRF(5, batch_first=batch_first, allow_masked_first=True)
+    emissions = torch.randn(4, 6, 5, generator=torch.Generator().manual_seed(0))
+    for mask in (scores.within(torch.tensor([6, 1, 3, 4]), 6), torch.rand(4, 6, generator=torch.Generator()) < 0.7):
+        mask[:, 2] = True
+        given = (emissions, mask) if batch_first else (emissions.transpose(0, 1), mask.transpose(0, 1))
+        with use_backend("reference"):
+            expected = crf.decode(*given)
+        with use_backend("triton"):
+            assert crf.decode(*given) == expected

@@ -119,10 +119,10 @@ def test_marginals_and_counts_stay_in_registers(tags: int, plain: int, dual: int
 
 @pytest.mark.parametrize(("tags", "ceiling"), [(9, 72), (17, 72), (33, 88), (64, 112)])
 def test_viterbi_stays_in_registers(tags: int, ceiling: int, tmp_path: Path) -> None:
-    found = build(triton_paths.viterbi, tags, tmp_path, VARY=False, KEEP=False)
+    found = build(triton_paths.viterbi, tags, tmp_path, VARY=False, KEEP=False, MASKED=True, FACTS=True)
     assert found.stack == 0
     assert found.registers <= ceiling
-    assert max(found.loops) <= 170
+    assert max(found.loops) <= 190
 
 
 def test_the_other_kernels_compile(tmp_path: Path) -> None:
@@ -139,4 +139,4 @@ def test_transitions_by_position_compile(tmp_path: Path) -> None:
     vary, edges = {**PLAIN, "VARY": True}, {"GOLD": True, "COUNTS": False, "EDGES": True}
     assert build(triton_sweep.sweep, 17, tmp_path, LOG=False, **vary).stack == 0
     assert build(triton_expect.expect, 17, tmp_path, **vary, **edges).stack == 0
-    assert build(triton_paths.viterbi, 17, tmp_path, VARY=True, KEEP=True).stack == 0
+    assert build(triton_paths.viterbi, 17, tmp_path, VARY=True, KEEP=True, MASKED=False, FACTS=False).stack == 0
