@@ -1,12 +1,9 @@
-"""What can be measured on a GPU only: kernel time, memory, the bandwidth of the device, and peers in a CUDA graph.
-
-Written without a GPU at hand, and never run on one.
-"""
+"""What can be measured on a GPU only: kernel time, memory, the bandwidth of the device, and peers in a CUDA graph."""
 
 from __future__ import annotations
 
-import math
 import statistics
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.profiler import ProfilerActivity, profile
 
 from structkd.bench.clocks import device_clock
 from structkd.bench.contestants import Answer, Contestant, read_like_pytorch_crf, with_parameters
@@ -21,8 +19,7 @@ from structkd.bench.peers import Peer
 from structkd.bench.problems import Problem, Task
 
 _REPEATS = 11
-#: The GPU is kept busy for so many times what the host needs to launch a call, at most for so many seconds.
-_LEAD, _LONGEST_LEAD = 1.5, 0.5
+_PROFILED = 0.3  # seconds of calls; the profiler keeps every kernel in mind
 _COPIED_BYTES = 1 << 30
 
 
@@ -39,23 +36,18 @@ def details(contestant: Contestant, task: Task, problem: Problem) -> dict[str, A
 
 
 def kernel_seconds(call: Callable[[], Any]) -> float:
-    """Median seconds that the GPU works on a call, by events.
+    """Mean seconds that the GPU works on a call: its kernels and copies, as the profiler sees them, without the gaps.
 
-    The GPU first multiplies matrices for as long as the host needs to launch the call; so the kernels stand in line
-    behind one another and the gaps of launching do not count. A call that waits for the GPU in between, as Viterbi in
-    pytorch-crf does at every step, cannot be launched ahead, and its gaps do count.
+    Events around a call would count the gaps too wherever it waits for the GPU, as every check of a mask does.
     """
-    host = min(device_clock(call) for _ in range(3))
-    filler = torch.randn(4096, 4096, device="cuda")
-    _between_events(lambda: filler @ filler)  # loads the library of matrix products
-    one = _between_events(lambda: filler @ filler)
-    repeats = math.ceil(min(_LEAD * host, _LONGEST_LEAD) / max(one, 1e-6)) + 1
-    seconds = []
-    for _ in range(_REPEATS if host < 1 else 3):
-        for _ in range(repeats):
-            filler @ filler
-        seconds.append(_between_events(call))
-    return statistics.median(seconds)
+    repeats = max(1, min(_REPEATS, int(_PROFILED / device_clock(call))))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about events of earlier cycles; there are none
+        with profile(activities=[ProfilerActivity.CUDA]) as found:
+            for _ in range(repeats):
+                call()
+            torch.cuda.synchronize()
+    return sum(event.self_device_time_total for event in found.key_averages()) / 1e6 / repeats
 
 
 def _between_events(call: Callable[[], Any]) -> float:

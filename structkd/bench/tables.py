@@ -63,7 +63,7 @@ def _tables(found: Findings, table: str, cells: list[Cell]) -> list[str]:
     shown = [f"{title}: {unit}; x against {against}\n" + _grid(found, cells, time, _ratio)]
     if any(cell.kernel_milliseconds is not None for cell in cells):
         for what, left, right in (
-            ("ms of kernels by events; MiB at the peak", _kernel, _memory),
+            ("ms of kernels by the profiler; MiB at the peak", _kernel, _memory),
             ("GB/s of the bytes that must move; % of what a large copy moves", _giga, share),
         ):
             shown.append(f"{title}: {what}\n" + _grid(found, cells, left, right))

@@ -205,12 +205,15 @@ class Triton(Backend):
         width = length + 3
         packed = c.workspace(batch, width, dtype=torch.int8)
         pointers = c.workspace(batch, length, num_tags, dtype=torch.int32)
-        masked = (c.e, 0, 0) if mask is None else (mask, *mask.stride())
+        mask_b, mask_t = (0, 0) if mask is None else mask.stride()
+        unused = c.e
         launch(
             viterbi,
             (batch,),
-            (*c.tensors, c.lengths, masked[0], c.e, pointers, packed, c.e)
-            + (length, *masked[1:], *c.strides, width, 0, 1),
+            (
+                *(*c.tensors, c.lengths, unused if mask is None else mask, unused, pointers, packed, unused),
+                *(length, mask_b, mask_t, *c.strides, width, 0, 1),
+            ),
             {**c.sizes, "VARY": p.by_position, "KEEP": False, "MASKED": mask is not None, "FACTS": True},
             c.viterbi_warps,
         )
@@ -318,4 +321,3 @@ class Triton(Backend):
         for fact in found:
             bits |= fact
         return MaskFacts(lengths, bool(bits & HOLES), bool(bits & FIRST_OFF), min(found) < 4)
-

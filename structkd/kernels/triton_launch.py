@@ -1,4 +1,4 @@
-"""Launches of Triton kernels without Triton's search for what to compile, which takes longer than a small kernel runs."""
+"""Launches of Triton kernels without Triton's search for the binary, which takes longer than a small kernel runs."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def launch(
     """Launch a kernel on the device of its first argument, a tensor.
 
     Args:
-        kernel: Made by ``triton_language.kernel``. Its binary depends on the types of the arguments, on whether a number
-            needs 64 bits and a tensor begins at a multiple of 16 bytes, and on the constants.
+        kernel: Made by ``triton_language.kernel``. Its binary depends on the types of the arguments, on whether a
+            number needs 64 bits and a tensor begins at a multiple of 16 bytes, and on the constants.
         grid: Programs in up to three directions.
         arguments: Tensors and numbers, in the order of the kernel's parameters.
         constants: The kernel's last parameters, in their order.

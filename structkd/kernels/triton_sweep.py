@@ -6,10 +6,10 @@ next product and not in front of it. A row that may have lost mass by underflow 
 by ``repair`` in log space; nobody waits for the mark. The derivative along a direction is carried along as a dual
 number. Sums over steps are partial sums in a fixed order, so results do not change from run to run.
 
-Fields of ``state``, 5 or 8 of [B, T, C], and behind them one [B], the logarithms of what was taken out: 0 forward before the step's own emission, 1 forward with it, 2 backward with
-it; 3 and 4 exp(emissions - max), one for each direction; 5 to 7 the derivatives of 0 to 2. The product of 0 and 2 is
-the posterior, that of 1 at t, the transitions, and 2 at t+1 that of an edge. Log space keeps logarithms there, and
-derivatives of logarithms.
+Fields of ``state``, 5 or 8 of [B, T, C]: 0 forward before the step's own emission, 1 forward with it, 2 backward with
+it; 3 and 4 exp(emissions - max), one for each direction; 5 to 7 the derivatives of 0 to 2. Behind them one [B], the
+logarithms of what was taken out. The product of 0 and 2 is the posterior, that of 1 at t, the transitions, and 2 at
+t+1 that of an edge. Log space keeps logarithms there, and derivatives of logarithms.
 """
 # mypy: disallow-untyped-defs=False
 

@@ -84,20 +84,20 @@ class UnseenSpec(Spec):
     corpus: CorpusSpec = Field(description="its test split is scored, nothing is trained on it")
 
 
+_Names = Annotated[tuple[str, ...], Field(min_length=1), Tag("names")]
+_WORD_OR_NAMES = Discriminator(lambda value: "word" if isinstance(value, str) else "names")
+
+
 class UnlabeledSpec(Spec):
     """Text without tags, and who labels it."""
 
-    path: Annotated[
-        Annotated[str, Field(min_length=1), Tag("word")] | Annotated[tuple[str, ...], Field(min_length=1), Tag("names")],
-        Discriminator(lambda value: "word" if isinstance(value, str) else "names"),
-    ] = Field(description="path under corpus.root, or several; for format sample the name of the part")
+    path: Annotated[Annotated[str, Field(min_length=1), Tag("word")] | _Names, _WORD_OR_NAMES] = Field(
+        description="path under corpus.root, or several; for format sample the name of the part"
+    )
     format: CorpusFormat = Field("auto", description="auto: by file name; tags in the file are not read")
     word_column: Column | None = Field(None, description="a name, or for columns a number from 0; null: the usual one")
     limit: Count | None = Field(None, description="evenly spaced sentences of it; null: all")
-    teachers: Annotated[
-        Annotated[Literal["own", "all"], Tag("word")] | Annotated[tuple[str, ...], Field(min_length=1), Tag("names")],
-        Discriminator(lambda value: "word" if isinstance(value, str) else "names"),
-    ] = Field(
+    teachers: Annotated[Annotated[Literal["own", "all"], Tag("word")] | _Names, _WORD_OR_NAMES] = Field(
         "own", description="who labels it: own: the teachers of its language; all: every teacher; or names of teachers"
     )
 

@@ -26,7 +26,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from structkd.kernels import triton_expect, triton_paths, triton_scores, triton_sweep
-from structkd.kernels.triton_backend import WARPS
+from structkd.kernels.triton_backend import VITERBI_WARPS, WARPS
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 if not (TOOLS / "cuobjdump").exists():
@@ -117,12 +117,13 @@ def test_marginals_and_counts_stay_in_registers(tags: int, plain: int, dual: int
         assert found.registers <= ceiling
 
 
-@pytest.mark.parametrize(("tags", "ceiling"), [(9, 72), (17, 72), (33, 88), (64, 112)])
+@pytest.mark.parametrize(("tags", "ceiling"), [(9, 72), (17, 96), (33, 128), (64, 168)])
 def test_viterbi_stays_in_registers(tags: int, ceiling: int, tmp_path: Path) -> None:
-    found = build(triton_paths.viterbi, tags, tmp_path, VARY=False, KEEP=False, MASKED=True, FACTS=True)
+    kind = {"VARY": False, "KEEP": False, "MASKED": True, "FACTS": True}
+    found = build(triton_paths.viterbi, tags, tmp_path, VITERBI_WARPS[max(16, 1 << (tags - 1).bit_length())], **kind)
     assert found.stack == 0
     assert found.registers <= ceiling
-    assert max(found.loops) <= 190
+    assert max(found.loops) <= 240
 
 
 def test_the_other_kernels_compile(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_unlabeled_text_may_be_in_several_files(root: Path) -> None:
     parts = [read(name, language="cc", root=root, tag_column="none") for name in ("cc.dev.jsonl", "cc.train.jsonl")]
     found = load_corpora(teacher_recipe(root, AA + BB, more)).texts["cc-unlabeled"].untagged
     assert [s.words for s in found] == [s.words for part in parts for s in part]
-    with pytest.raises(RecipeError, match="unlabeled.cc.path: got \\[\\]"):
+    with pytest.raises(RecipeError, match=r"unlabeled\.cc\.path: got \[\]"):
         teacher_recipe(root, AA + BB, "unlabeled: {cc: {path: [], teachers: all}}")
 
 
