@@ -4,6 +4,9 @@
 #include "scores.h"
 
 #include <pthread.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -88,17 +91,31 @@ static const instruction_set *widest(void) {
     return &structkd_base;
 }
 
+#if defined(__x86_64__)
+/* Zen 4 does an operation on eight lanes as two on four. */
+static int eight_lanes_are_two_fours(void) {
+    unsigned a, b, c, d;
+    if (!__get_cpuid(0, &a, &b, &c, &d) || c != signature_AMD_ecx || !__get_cpuid(1, &a, &b, &c, &d)) return 0;
+    unsigned family = a >> 8 & 15;
+    return family == 15 && family + (a >> 20 & 255) == 0x19;
+}
+#endif
+
 static const instruction_set *forced; /* by tests */
 
 static const instruction_set *instructions(int64_t tags) {
-    static const instruction_set *best;
+    static _Atomic(const instruction_set *) best, best_of_few;
     if (forced) return forced;
-    if (!best) best = widest();
+    if (!atomic_load(&best)) {
+        const instruction_set *set = widest(), *narrow = set;
 #if defined(__x86_64__)
-    /* Eight lanes do not pay where much of them is padding. */
-    if (best == &structkd_avx512 && tags <= 24) return &structkd_avx2;
+        /* They do not pay where much of them is padding. */
+        if (set == &structkd_avx512 && eight_lanes_are_two_fours()) narrow = &structkd_avx2;
 #endif
-    return best;
+        atomic_store(&best_of_few, narrow);
+        atomic_store(&best, set);
+    }
+    return atomic_load(tags <= 24 ? &best_of_few : &best);
 }
 
 /* Uses the named instruction set from now on, or the best one for NULL. Returns 0 if this processor has it. */

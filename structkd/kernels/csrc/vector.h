@@ -51,6 +51,9 @@ INLINE unsigned at_least(vec a, vec b) {
 }
 
 INLINE double sum_of(vec x) {
+#if LANES == 8
+    return _mm512_reduce_add_pd((__m512d)x);
+#endif
     double total = x[0];
     for (int l = 1; l < LANES; l++) total += x[l];
     return total;
@@ -96,13 +99,24 @@ INLINE void load(double *restrict out, const void *in, int64_t at, int64_t n, in
     }
 }
 
+#if LANES == 8
+INLINE __mmask8 first_lanes(int64_t n) {
+    return (__mmask8)(n >= LANES ? 0xff : (1 << n) - 1);
+}
+#endif
+
 INLINE void store(void *out, int64_t at, const double *restrict in, int64_t n, int64_t wide) {
     if (wide) {
         memcpy((double *)out + at, in, (size_t)n * sizeof(double));
-    } else {
-        float *to = (float *)out + at;
-        for (int64_t i = 0; i < n; i++) to[i] = (float)in[i];
+        return;
     }
+    float *to = (float *)out + at;
+#if LANES == 8
+    for (int64_t i = 0; i < n; i += LANES)
+        _mm256_mask_storeu_ps(to + i, first_lanes(n - i), _mm512_cvtpd_ps(_mm512_maskz_loadu_pd(first_lanes(n - i), in + i)));
+#else
+    for (int64_t i = 0; i < n; i++) to[i] = (float)in[i];
+#endif
 }
 
 INLINE void store_zeros(void *out, int64_t at, int64_t n, int64_t wide) {
@@ -116,8 +130,17 @@ INLINE void fill(double *row, int64_t from, int64_t to, double value) {
 
 /* One row of tags, the padding -inf. */
 INLINE void load_row(double *restrict out, const void *in, int64_t at, int64_t tags, int64_t width, int64_t wide) {
+#if LANES == 8
+    const __m512d none = _mm512_set1_pd(-INFINITY);
+    for (int64_t j = 0; j < width; j += LANES) {
+        __mmask8 inside = first_lanes(tags - j);
+        *(__m512d *)(out + j) = wide ? _mm512_mask_loadu_pd(none, inside, (const double *)in + at + j)
+            : _mm512_mask_cvtps_pd(none, inside, _mm256_maskz_loadu_ps(inside, (const float *)in + at + j));
+    }
+#else
     load(out, in, at, tags, wide);
     fill(out, tags, width, -INFINITY);
+#endif
 }
 
 /* x = exp(x - max) over whole vectors; returns max, or 0 where all is -inf. */
