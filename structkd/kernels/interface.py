@@ -218,11 +218,11 @@ class Backend:
     def are_lengths(self, lengths: Tensor, length: int) -> bool:
         """Whether all of lengths [B] are in 1..length."""
         low, high = torch.aminmax(lengths)
-        return bool(low >= 1) and bool(high <= length)
+        return low.item() >= 1 and high.item() <= length
 
     def read_mask(self, mask: Tensor) -> MaskFacts:
         """Lengths of a mask [B, T] of bools, and what is unusual about it."""
         lengths = mask.sum(1)
         first_off = not bool(mask[:, 0].all())
-        holes = first_off or bool((mask[:, 1:] & ~mask[:, :-1]).any())
+        holes = first_off or not torch.equal(mask, scores.within(lengths, mask.shape[1]))
         return MaskFacts(lengths, holes, first_off, first_off and bool((lengths == 0).any()))

@@ -51,6 +51,7 @@ class _Sweep(NamedTuple):
     reversal: Tensor  # [T * B] rows of direction 1, in the order of the sentence
     mirror: Tensor  # [T, B] n-1-t inside the sentence, t beyond it
     inside: Tensor  # [T, B, 1]
+    beyond: Tensor  # [T, B, 1] what is not inside
     beta: Tensor  # [T, B, C]
     arriving: Tensor  # [T, B, C] beta with the step's own weight
     spare: tuple[Tensor, Tensor]  # room for two more
@@ -72,7 +73,7 @@ def _sweep(p: Potentials, *, keep: bool = False) -> _Sweep:
     emissions, shares, beta, arriving, *spare, weights, before, after = room
     last = p.lengths - 1
     time, sentence = torch.arange(length, device=device)[:, None], torch.arange(batch, device=device)
-    inside = time <= last
+    inside, beyond = time <= last, time > last
     mirror = torch.where(inside, last - time, time)
     # Beyond its end a sentence repeats steps that it has: what comes of them is never used, but it is a number.
     rows = torch.stack((torch.minimum(time, last), mirror.clamp(max=last)), 2) + (sentence * length)[:, None]
@@ -94,20 +95,22 @@ def _sweep(p: Potentials, *, keep: bool = False) -> _Sweep:
     # Weights and matrices are normalised, so products drift slowly and seldom leave the range of float64.
     scale_logs = None
     _recur(weights, steps, before, after, None)
-    total, broken = _totals(before, after, reversal, inside, beta, spare[0])
+    total, broken = _totals(before, after, reversal, beyond, beta, spare[0])
     if broken is not None:
         scales = weights.new_ones(length, batch, 2, 1)
         _recur(weights, steps, before, after, scales)
-        total, broken = _totals(before, after, reversal, inside, beta, spare[0])
+        total, broken = _totals(before, after, reversal, beyond, beta, spare[0])
         weights = weights.div_(scales)
         scale_logs = torch.where(inside, scales[:, :, 0, 0].log(), 0).sum(0)
-    shifts = torch.where(inside, sums.log_().add_(peak)[..., 0].t(), 0).sum(0)
+    shifts = sums.log_().add_(peak)[..., 0].t().masked_fill_(beyond, 0).sum(0)
     log_z = total[last, sentence, 0].log() + shifts + (lift.sum(1) if p.by_position else lift * last)
     if scale_logs is not None:
         log_z = log_z + scale_logs
     _ordered(after, reversal, arriving)
     rest = (beta, arriving, (spare[0], spare[1]), total, log_z, broken)
-    return _Sweep(weights, matrices, steps, before, after, reversal, mirror, inside[..., None], *rest)
+    return _Sweep(
+        weights, matrices, steps, before, after, reversal, mirror, inside[..., None], beyond[..., None], *rest
+    )
 
 
 def _recur(weights: Tensor, steps: Tensor, before: Tensor, after: Tensor, scales: Tensor | None) -> None:
@@ -124,16 +127,18 @@ def _recur(weights: Tensor, steps: Tensor, before: Tensor, after: Tensor, scales
 
 
 def _totals(
-    before: Tensor, after: Tensor, reversal: Tensor, inside: Tensor, beta: Tensor, spare: Tensor
+    before: Tensor, after: Tensor, reversal: Tensor, beyond: Tensor, beta: Tensor, spare: Tensor
 ) -> tuple[Tensor, Tensor | None]:
     """sum_c alpha beta, filling beta; and in which sentences underflow may have cost something, or no path is legal."""
     alpha = after[:, :, 0]
     _ordered(before, reversal, beta)
-    total = torch.mul(alpha, beta, out=spare).sum(-1, keepdim=True).masked_fill_(~inside[..., None], torch.inf)
-    if bool(total.amin() * _LARGEST_FACTOR >= torch.maximum(after.amax(), before.amax())) and bool(total.amin() > 0):
+    beyond = beyond[..., None]
+    total = torch.mul(alpha, beta, out=spare).sum(-1, keepdim=True).masked_fill_(beyond, torch.inf)
+    least = total.amin().item()
+    if least > 0 and least * _LARGEST_FACTOR >= after.amax().item() and least * _LARGEST_FACTOR >= before.amax().item():
         return total, None
     largest = torch.maximum(alpha.amax(-1, keepdim=True), beta.amax(-1, keepdim=True))
-    fine = (total > 0) & (total * _LARGEST_FACTOR >= largest) & torch.isfinite(largest) | ~inside[..., None]
+    fine = (total > 0) & (total * _LARGEST_FACTOR >= largest) & torch.isfinite(largest) | beyond
     return total, (~fine.all(0)[:, 0]).nonzero()[:, 0]
 
 
@@ -173,8 +178,8 @@ def _views(steps: Tensor, *states: Tensor) -> tuple[Any, Sequence[Tensor], list[
 
 
 def _pairs(p: Potentials, sweep: _Sweep, left: Tensor, right: Tensor, edges: bool) -> Tensor:
-    """sum_t left_t[i] M_t[i, j] right_t+1[j] for [T, B, C] vectors, or its terms [B, T-1, C, C]."""
-    left = torch.where(sweep.inside[1:], left[:-1], 0).transpose(0, 1)
+    """sum_t left_t[i] M_t[i, j] right_t+1[j] for [T, B, C] vectors, or its terms [B, T-1, C, C]; left is changed."""
+    left = left[:-1].masked_fill_(sweep.beyond[1:], 0).transpose(0, 1)
     right = right[1:].transpose(0, 1)
     if not (edges or p.by_position):
         return torch.bmm(left.transpose(1, 2), right).mul_(sweep.matrices)
@@ -222,11 +227,11 @@ class Scaled(Backend):
         log_z, unary, pairs = _expect(p, _sweep(p), "counts", sign=-1.0)
         assert pairs is not None
         absent = torch.isneginf(log_z) | (tags[:, 0] < 0)
-        if bool(absent.any()):
-            unary[absent], pairs[absent] = 0, 0
         index = scores.index_of(p, paths)
+        value = scores.indexed_scores(p, index)[:, 0] - log_z
+        if bool(absent.any()):
+            unary[absent], pairs[absent], value[absent] = 0, 0, -torch.inf
         scores.add_path_counts(index, (~absent).to(unary.dtype)[:, None], p, unary, pairs)
-        value = torch.where(absent, -torch.inf, scores.indexed_scores(p, index)[:, 0] - log_z)
         return Expectations(value.to(p.emissions.dtype), unary, pairs)
 
     @torch.no_grad()

@@ -19,6 +19,11 @@ def within(lengths: Tensor, length: int) -> Tensor:
     return torch.arange(length, device=lengths.device) < lengths[:, None]
 
 
+def beyond(lengths: Tensor, length: int) -> Tensor:
+    """[B, length] True at the steps behind each sentence."""
+    return torch.arange(length, device=lengths.device) >= lengths[:, None]
+
+
 def refuse_tags(sentence: int) -> None:
     """Raise the one error for tags that are no path."""
     raise ValueError(
@@ -30,7 +35,7 @@ def refuse_tags(sentence: int) -> None:
 def check_tags(tags: Tensor, lengths: Tensor, num_tags: int) -> None:
     """Raise ValueError unless each of tags [B, k, T] is a path, or -1 at every step."""
     low, high = torch.aminmax(tags)
-    if low >= 0 and high < num_tags:
+    if low.item() >= 0 and high.item() < num_tags:
         return
     inside = within(lengths, tags.shape[2])[:, None]
     known = ((tags >= 0) & (tags < num_tags)) | ~inside
@@ -44,18 +49,21 @@ class PathIndex(NamedTuple):
     """Where paths are in the potentials."""
 
     tags: Tensor  # [B, k, T] safe to index with
-    steps: Tensor  # [B, k, T] the steps that count
+    idle: Tensor  # [B, k, T] the steps that do not count
     flat: Tensor  # [B, k, T-1] pairs as numbers
     last: Tensor  # [B, k]
 
 
 def index_of(p: Potentials, tags: Tensor) -> PathIndex:
-    """Tags safe to index with [B, k, T], the steps and pairs that count, and the last tag [B, k]."""
+    """Where paths [B, k, T] are in the potentials.
+
+    Here and below by ``masked_fill``: ``where`` with a number takes several times as long on a batch of usual size.
+    """
     length = p.emissions.shape[1]
-    counted = within(p.lengths, length)[:, None] & (tags[..., :1] >= 0)
-    safe = torch.where(counted, tags, 0)
+    idle = beyond(p.lengths, length)[:, None] | (tags[..., :1] < 0)
+    safe = tags.masked_fill(idle, 0)
     last = safe.gather(2, (p.lengths - 1)[:, None, None].expand(-1, tags.shape[1], 1))[..., 0]
-    return PathIndex(safe, counted, safe[..., :-1] * p.emissions.shape[2] + safe[..., 1:], last)
+    return PathIndex(safe, idle, safe[..., :-1] * p.emissions.shape[2] + safe[..., 1:], last)
 
 
 def path_scores(p: Potentials, tags: Tensor) -> Tensor:
@@ -65,16 +73,16 @@ def path_scores(p: Potentials, tags: Tensor) -> Tensor:
 
 def indexed_scores(p: Potentials, index: PathIndex) -> Tensor:
     """Scores [B, k] of paths, in float64; not a number to be used where a path is -1."""
-    safe, steps, flat, last = index
+    safe, idle, flat, last = index
     unary = p.emissions.gather(2, safe.transpose(1, 2)).transpose(1, 2)
-    score = torch.where(steps, unary, 0).sum(-1, dtype=torch.float64)
+    score = unary.masked_fill(idle, 0).sum(-1, dtype=torch.float64)
     if p.by_position:
         binary = p.transitions.flatten(2).gather(2, flat.transpose(1, 2)).transpose(1, 2)
     elif p.transitions.dim() == 3:
         binary = p.transitions.flatten(1).gather(1, flat.flatten(1)).view_as(flat)
     else:
         binary = p.transitions.reshape(-1)[flat]
-    score = score + torch.where(steps[..., 1:], binary, 0).sum(-1, dtype=torch.float64)
+    score = score + binary.masked_fill(idle[..., 1:], 0).sum(-1, dtype=torch.float64)
     first = safe[..., 0]
     score = score + (p.start[first] if p.start.dim() == 1 else p.start.gather(1, first))
     return score + (p.end[last] if p.end.dim() == 1 else p.end.gather(1, last))
@@ -91,9 +99,10 @@ def path_counts(tags: Tensor, weights: Tensor, p: Potentials) -> tuple[Tensor, T
 
 def add_path_counts(index: PathIndex, weights: Tensor, p: Potentials, unary: Tensor, pairs: Tensor) -> None:
     """Add the weighted counts of paths to contiguous tensors of their shape."""
-    safe, steps, flat, _ = index
-    unary.scatter_add_(2, safe.transpose(1, 2), torch.where(steps, weights[..., None], 0).transpose(1, 2))
-    mass = torch.where(steps[..., 1:], weights[..., None], 0)
+    safe, idle, flat, _ = index
+    mass = weights[..., None].masked_fill(idle, 0)
+    unary.scatter_add_(2, safe.transpose(1, 2), mass.transpose(1, 2))
+    mass = mass[..., 1:]
     if p.by_position:
         pairs.flatten(2).scatter_add_(2, flat.transpose(1, 2), mass.transpose(1, 2))
     else:
@@ -156,10 +165,9 @@ def weigh(weights: Tensor | None, unary: Tensor, pairs: Tensor | None, p: Potent
         weights = unary.new_ones(len(unary))
     if pairs is not None and pairs.dim() == 4 and not p.by_position:
         pairs = pairs.sum(1)
-    unary = torch.where(within(p.lengths, unary.shape[1])[..., None], unary, 0)
     first, last = ends(unary, p.lengths)
     return (
-        weights[:, None, None] * unary,
+        (weights[:, None, None] * unary).masked_fill_(beyond(p.lengths, unary.shape[1])[..., None], 0),
         None if pairs is None else _weighted(weights, pairs, p.transitions.dim() == 2),
         _weighted(weights, first, p.start.dim() == 1),
         _weighted(weights, last, p.end.dim() == 1),
