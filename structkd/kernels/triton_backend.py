@@ -16,49 +16,12 @@ from torch import Tensor
 from structkd.kernels import scores
 from structkd.kernels.interface import Backend, Expectations, MaskFacts, Pairs, Paths, Potentials
 from structkd.kernels.scaled import Scaled
-from structkd.kernels.triton_launch import interpreted, launch
+from structkd.kernels.triton_launch import Chain, interpreted, launch, matrices
 
 # The transitions stay in the registers of one program: 128 x 128 in float64 are half of a multiprocessor's, and the
 # kernels that keep a second matrix beside it spill. With more tags, the backend ``torch`` answers.
 _MOST_TAGS = 128
 _LONGEST = 127 * 128  # steps, where the host reads tags as bytes
-# A few programs for each multiprocessor, when steps are shared out.
-_PROGRAMS = 528
-# Warps of a program, by the padded number of tags; fewer where a maximum has to be found by all of them together.
-WARPS = {16: 1, 32: 4, 64: 8, 128: 16}
-VITERBI_WARPS = {16: 1, 32: 1, 64: 4, 128: 16}
-
-
-class _Chain:
-    """Potentials as the kernels take them: contiguous tensors, and the strides of what may be shared."""
-
-    def __init__(self, p: Potentials) -> None:
-        batch, length, tags = p.emissions.shape
-        self.shape = batch, length
-        self.e = p.emissions.contiguous()
-        self.a, self.a_b, self.a_t = _matrices(p.transitions, self.e, length)
-        self.start, self.end, self.lengths = p.start.contiguous(), p.end.contiguous(), p.lengths.contiguous()
-        self.start_b = tags if p.start.dim() == 2 else 0
-        self.end_b = tags if p.end.dim() == 2 else 0
-        padded = max(16, 1 << (tags - 1).bit_length())
-        self.sizes = {"C": tags, "P": padded}
-        self.warps, self.viterbi_warps = WARPS[padded], VITERBI_WARPS[padded]
-        self.tensors = self.e, self.a, self.start, self.end
-        self.strides = self.a_b, self.a_t, self.start_b, self.end_b
-        self.span = max(4, -(-batch * length // _PROGRAMS))
-        self.chunks = -(-length // self.span)
-
-    def workspace(self, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-        return torch.empty(shape, dtype=dtype, device=self.e.device)
-
-
-def _matrices(x: Tensor, e: Tensor, length: int) -> tuple[Tensor, int, int]:
-    """Matrices [C, C], [B, C, C] or [B, T-1, C, C], and their strides over sentences and steps."""
-    cells = x.shape[-1] ** 2
-    if x.dim() == 4 and length == 1:
-        return e, 0, 0  # there are none, but an address is wanted
-    x = x.contiguous()
-    return x, cells * (length - 1 if x.dim() == 4 else 1) if x.dim() > 2 else 0, cells if x.dim() == 4 else 0
 
 
 class Triton(Backend):
@@ -116,12 +79,12 @@ class Triton(Backend):
         from structkd.kernels.triton_expect import expect, finish
         from structkd.kernels.triton_sweep import sweep
 
-        c = _Chain(p)
+        c = Chain(p)
         batch, length, num_tags = p.emissions.shape
         e = c.e
         u = e if unary is None else unary
         u_b, u_t = (length * num_tags, num_tags) if u.dim() == 3 else (0, 0)
-        v, v_b, v_t = (c.a, 0, 0) if pairs is None else _matrices(pairs, e, length)
+        v, v_b, v_t = (c.a, 0, 0) if pairs is None else matrices(pairs, e, length)
         kind = {
             "VARY": p.by_position or (pairs is not None and pairs.dim() == 4),
             "DUAL": unary is not None,
@@ -161,7 +124,7 @@ class Triton(Backend):
             return Scaled().topk(p, k)
         from structkd.kernels.triton_paths import deviate, viterbi
 
-        c = _Chain(p)
+        c = Chain(p)
         batch, length, num_tags = p.emissions.shape
         tags = torch.full((batch, k, length), -1, dtype=torch.int64, device=c.e.device)
         found = torch.full((batch, k), -torch.inf, dtype=torch.float64, device=c.e.device)
@@ -200,7 +163,7 @@ class Triton(Backend):
             return None
         from structkd.kernels.triton_paths import viterbi
 
-        c = _Chain(p)
+        c = Chain(p)
         # The tags of a sentence, and behind them its length and the facts about its mask: one copy to the host.
         width = length + 3
         packed = c.workspace(batch, width, dtype=torch.int8)
@@ -235,7 +198,7 @@ class Triton(Backend):
         from structkd.kernels.triton_paths import draw
         from structkd.kernels.triton_sweep import sweep
 
-        c = _Chain(p)
+        c = Chain(p)
         batch, length, num_tags = p.emissions.shape
         uniforms = uniforms.double().contiguous()
         tags = torch.full(uniforms.shape, -1, dtype=torch.int64, device=c.e.device)
@@ -262,7 +225,7 @@ class Triton(Backend):
             return super().path_counts(tags, weights, p)
         from structkd.kernels.triton_paths import count
 
-        c = _Chain(p)
+        c = Chain(p)
         batch, length, num_tags = p.emissions.shape
         unary = weights.new_empty(p.emissions.shape)
         shape = (batch, length - 1 if p.by_position else c.chunks, num_tags, num_tags)

@@ -26,7 +26,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from structkd.kernels import triton_expect, triton_paths, triton_scores, triton_sweep
-from structkd.kernels.triton_backend import VITERBI_WARPS, WARPS
+from structkd.kernels.triton_launch import VITERBI_WARPS, WARPS
 
 TOOLS = Path(triton.__file__).parent / "backends" / "nvidia" / "bin"
 if not (TOOLS / "cuobjdump").exists():
