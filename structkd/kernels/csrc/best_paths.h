@@ -39,8 +39,8 @@ static void score_gaps(double *gap, const double *score, const double *score_bac
 /* best(), where few prefixes can be the best way to anywhere: the gaps to the best one tell which. */
 INLINE void best_of_few(double *out, const double *x, const double *m, const double *gap, uint64_t *set, int64_t rows,
                         int64_t width) {
-    double most = best_sum(x, NULL, NULL, width);
-    const double *slack = gap + first_sum(x, NULL, NULL, most, rows, width) * width;
+    double most = best_sum(x, NULL, NULL, -1, width);
+    const double *slack = gap + first_sum(x, NULL, NULL, -1, most, rows, width) * width;
     for (int64_t j = 0; j < width; j += LANES) {
         uint64_t few = at_least(*(const vec *)(x + j) + *(const vec *)(slack + j), splat(most));
         set[j / 64] = few << j % 64 | (j % 64 ? set[j / 64] : 0);
@@ -105,7 +105,7 @@ INLINE void trace_step(const lattice *l, int64_t *path, int64_t t) {
     double maximum = l->reach[t * l->width + path[t]];
     const double *delta = l->delta + (t - 1) * l->width;
     const double *column = l->score_back + (t - 1) * l->stride + path[t] * l->width;
-    path[t - 1] = first_sum(delta, column, NULL, maximum, l->tags, l->width);
+    path[t - 1] = first_sum(delta, column, NULL, -1, maximum, l->tags, l->width);
 }
 
 /* The score of path number `rank`, and -1 at the steps behind those that are known. */
@@ -118,7 +118,7 @@ static void write_path(const request *r, int64_t b, int64_t rank, int64_t known,
 /* Offers the best member of every set that splits off from path number `rank`. found[0..count) is sorted; entries
  * behind `rank` wait for their turn, and no more than k are ever kept. Returns the new count. */
 static int64_t deviate(const lattice *l, const request *r, int64_t b, candidate *found, int64_t count, int64_t rank,
-                       const int64_t *path, const double *banned, double *others) {
+                       const int64_t *path, const double *banned) {
     const potentials *p = &r->p;
     int64_t k = r->k;
     double rest = 0;
@@ -132,20 +132,15 @@ static int64_t deviate(const lattice *l, const request *r, int64_t b, candidate 
         }
         if (t > found[rank].at) continue;
         const double *delta = l->delta + t * l->width;
-        others[path[t]] = -INFINITY;
-        if (t == found[rank].at) /* here the tags of earlier paths are taken too */
-            for (int64_t c = 0; c < l->tags; c++) others[c] = c == path[t] ? -INFINITY : banned[c];
-        double top = best_sum(delta, link, others, l->width), score = top + rest;
+        const double *taken = t == found[rank].at ? banned : NULL; /* here by earlier paths too */
+        double top = best_sum(delta, link, taken, path[t], l->width), score = top + rest;
         if (score > found[rank].score) score = found[rank].score; /* rounding */
         if (top > -INFINITY && (count < k || score > found[count - 1].score)) {
-            int64_t i = first_sum(delta, link, others, top, l->tags, l->width), place = count < k ? count++ : count - 1;
+            int64_t i = first_sum(delta, link, taken, path[t], top, l->tags, l->width);
+            int64_t place = count < k ? count++ : count - 1;
             for (; place > rank + 1 && found[place - 1].score < score; place--) found[place] = found[place - 1];
             found[place] = (candidate){.score = score, .parent = rank, .at = t, .tag = i};
         }
-        if (t == found[rank].at)
-            fill(others, 0, l->tags, 0);
-        else
-            others[path[t]] = 0;
     }
     return count;
 }
@@ -153,15 +148,14 @@ static int64_t deviate(const lattice *l, const request *r, int64_t b, candidate 
 /* Ranks 1 to k-1, after the best path of sentence b. */
 static int other_paths(const lattice *l, const request *r, int64_t b, arena *memory) {
     int64_t width = l->width, k = r->k, length = r->p.length, count = l->best > -INFINITY;
-    double *others = arena_take(memory, width), *banned = arena_take(memory, k * width);
+    double *banned = arena_take(memory, k * width);
     candidate *found = (candidate *)arena_take(memory, k * (int64_t)(sizeof(candidate) / sizeof(double)));
-    if (!others || !banned || !found) return -1;
-    fill(others, 0, width, 0);
+    if (!banned || !found) return -1;
     fill(banned, 0, width, 0);
     found[0] = (candidate){.score = l->best, .parent = -1, .at = l->n - 1, .tag = l->paths[l->n - 1]};
     for (int64_t rank = 1; rank < k; rank++) {
         const int64_t *last = l->paths + (rank - 1) * length;
-        if (rank <= count) count = deviate(l, r, b, found, count, rank - 1, last, banned + (rank - 1) * width, others);
+        if (rank <= count) count = deviate(l, r, b, found, count, rank - 1, last, banned + (rank - 1) * width);
         write_path(r, b, rank, rank < count ? l->n : 0, rank < count ? found[rank].score : -INFINITY);
         if (rank >= count) continue;
         candidate c = found[rank];
@@ -195,10 +189,10 @@ static int topk(const request *r, int64_t first, arena *memory) {
     for (int64_t g = 0; g < count; g++) {
         lattice *l = &all[g];
         const double *last = l->delta + (l->n - 1) * l->width;
-        l->best = best_sum(last, l->end, NULL, l->width);
+        l->best = best_sum(last, l->end, NULL, -1, l->width);
         int64_t known = l->best > -INFINITY ? l->n : 0;
         write_path(r, first + g, 0, known, l->best > -INFINITY ? l->best : -INFINITY);
-        if (known) l->paths[known - 1] = first_sum(last, l->end, NULL, l->best, l->tags, l->width);
+        if (known) l->paths[known - 1] = first_sum(last, l->end, NULL, -1, l->best, l->tags, l->width);
     }
     for (int64_t t = longest - 1; t > 0; t--)
         for (int64_t g = 0; g < count; g++)

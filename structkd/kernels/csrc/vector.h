@@ -60,6 +60,9 @@ INLINE double sum_of(vec x) {
 }
 
 INLINE double max_of(vec x) {
+#if LANES == 8
+    return _mm512_reduce_max_pd((__m512d)x);
+#endif
     double best = x[0];
     for (int l = 1; l < LANES; l++) best = x[l] > best ? x[l] : best;
     return best;
@@ -207,27 +210,34 @@ INLINE double product(double *out, const double *x, const double *m, const doubl
     return sum_of(total);
 }
 
-/* The first i where a[i] (+ b[i]) (+ c[i]) is the maximum; the last where there is none (NaN). */
-INLINE int64_t first_sum(const double *a, const double *b, const double *c, double maximum, int64_t tags,
-                         int64_t width) {
+/* a (+ b) (+ c) from j on, and -inf at one index, if it is not -1. By a mask: to read a vector just behind a smaller write
+ * to it is slow. */
+INLINE vec sum_but(const double *a, const double *b, const double *c, int64_t j, int64_t skipped) {
+    vec sum = *(const vec *)(a + j);
+    if (b) sum += *(const vec *)(b + j);
+    if (c) sum += *(const vec *)(c + j);
+    if (skipped < j || skipped >= j + LANES) return sum;
+#if LANES == 8
+    return (vec)_mm512_mask_blend_pd((__mmask8)(1 << (skipped - j)), (__m512d)sum, _mm512_set1_pd(-INFINITY));
+#else
+    for (int l = 0; l < LANES; l++) sum[l] = l == skipped - j ? -INFINITY : sum[l];
+    return sum;
+#endif
+}
+
+/* The first i where the sum is the maximum; the last where there is none (NaN). */
+INLINE int64_t first_sum(const double *a, const double *b, const double *c, int64_t skipped, double maximum,
+                         int64_t tags, int64_t width) {
     for (int64_t j = 0; j < width; j += LANES) {
-        vec sum = *(const vec *)(a + j);
-        if (b) sum += *(const vec *)(b + j);
-        if (c) sum += *(const vec *)(c + j);
-        unsigned found = at_least(sum, splat(maximum));
+        unsigned found = at_least(sum_but(a, b, c, j, skipped), splat(maximum));
         if (found) return j + __builtin_ctz(found);
     }
     return tags - 1;
 }
 
-INLINE double best_sum(const double *a, const double *b, const double *c, int64_t width) {
+INLINE double best_sum(const double *a, const double *b, const double *c, int64_t skipped, int64_t width) {
     vec top = splat(-INFINITY);
-    for (int64_t j = 0; j < width; j += LANES) {
-        vec sum = *(const vec *)(a + j);
-        if (b) sum += *(const vec *)(b + j);
-        if (c) sum += *(const vec *)(c + j);
-        top = vmax(top, sum);
-    }
+    for (int64_t j = 0; j < width; j += LANES) top = vmax(top, sum_but(a, b, c, j, skipped));
     return max_of(top);
 }
 
