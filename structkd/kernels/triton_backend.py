@@ -7,6 +7,7 @@ a mask has holes, whether given tags are a path (ValueError if not), and best pa
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
@@ -35,7 +36,7 @@ class Triton(Backend):
             return "Triton is not installed; pip install triton"
         if not torch.cuda.is_available() and not interpreted():
             return "there is no CUDA device (for tests, TRITON_INTERPRET=1 interprets the kernels on the CPU)"
-        return None
+        return None if interpreted() else _fault()
 
     def runs_on(self, device: torch.device) -> bool:
         return device.type == ("cpu" if interpreted() else "cuda")
@@ -284,3 +285,13 @@ class Triton(Backend):
         for fact in found:
             bits |= fact
         return MaskFacts(lengths, bool(bits & HOLES), bool(bits & FIRST_OFF), min(found) < 4)
+
+
+@cache
+def _fault() -> str | None:
+    """Why Triton cannot make and launch a kernel here, found by trying: it needs a driver, and a C compiler."""
+    try:
+        Triton().read_mask(torch.ones(1, 1, dtype=torch.bool, device="cuda"))
+    except Exception as error:  # whatever its compilers raise
+        return f"Triton does not work here: {type(error).__name__}: {error}"
+    return None

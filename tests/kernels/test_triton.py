@@ -33,6 +33,22 @@ def test_without_a_device_the_backend_says_so(monkeypatch: pytest.MonkeyPatch) -
     assert Triton().unavailable() is None
 
 
+def test_where_triton_fails_the_backend_says_how(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: Triton, mask: object) -> None:
+        raise RuntimeError("Failed to find C compiler")
+
+    monkeypatch.setattr(triton_backend, "find_spec", lambda name: object())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch, "ones", lambda *args, **kwargs: None)
+    monkeypatch.setattr(Triton, "read_mask", fail)
+    monkeypatch.delenv("TRITON_INTERPRET", raising=False)
+    triton_backend._fault.cache_clear()
+    try:
+        assert Triton().unavailable() == "Triton does not work here: RuntimeError: Failed to find C compiler"
+    finally:
+        triton_backend._fault.cache_clear()
+
+
 def test_it_works_on_cuda_tensors_or_interpreted_on_those_of_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     monkeypatch.delenv("TRITON_INTERPRET", raising=False)
