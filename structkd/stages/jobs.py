@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import queue
@@ -158,6 +159,8 @@ def _relay(messages: Any, display: Display, stop: threading.Event) -> None:
 
 
 _messages: Any = None
+#: Who warns about corpora. The parent has read them too, and has said it once.
+_READERS = ("structkd.corpus", "structkd.stages.corpora", "structkd.teacher.annotations")
 
 
 @contextmanager
@@ -178,12 +181,15 @@ def _start_worker(messages: Any, threads: int) -> None:
     _messages = messages
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    for room in _READERS:
+        logging.getLogger(room).setLevel(logging.ERROR)
     import torch
-    from transformers.utils import logging
+    from transformers.utils.logging import disable_progress_bar, set_verbosity_error
 
     torch.set_num_threads(threads)
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
+    set_verbosity_error()
+    disable_progress_bar()
 
 
 def _end_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -9,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+
+import pytest
 
 from structkd.stages.jobs import JobRunner, Silence
 
@@ -53,6 +56,28 @@ def run_sleepers(paths: list[str]) -> None:
     """What the process that is killed does."""
     with JobRunner(2, Silence()) as runner:
         runner.run("sleep", [Sleeper(path) for path in paths], cast(Any, _NoContext()))
+
+
+@dataclass(frozen=True)
+class Warner:
+    """A job that comes upon a corpus that the parent has read before, and upon something of its own."""
+
+    title: str
+
+    def is_done(self, context: Any) -> bool:
+        return False
+
+    def run(self, context: Any, report: Any) -> None:
+        logging.getLogger("structkd.corpus.read").warning("a broken tag")
+        logging.getLogger("structkd.training.checkpoints").warning("a damaged checkpoint")
+
+
+def test_workers_do_not_repeat_what_was_said_about_corpora(capfd: pytest.CaptureFixture[str]) -> None:
+    with JobRunner(2, Silence()) as runner:
+        runner.run("warn", [Warner("one"), Warner("two")], cast(Any, _NoContext()))
+    said = capfd.readouterr().err
+    assert said.count("WARNING: a damaged checkpoint") == 2
+    assert "a broken tag" not in said
 
 
 def _wait(reached: Any, seconds: float = 60) -> None:
