@@ -3,7 +3,7 @@
 Exp space in float64, as in ``scaled.py``: a step is a matrix product with exp(transitions - max), and a running
 product is rescaled by the power of two of its largest entry, one step late, so that the maximum is taken beside the
 next product and not in front of it. A row that may have lost mass by underflow is marked on the device and done again
-by ``repair`` in log space; nobody waits for the mark. The derivative along a direction is carried along as a dual
+by ``finish`` in log space; nobody waits for the mark. The derivative along a direction is carried along as a dual
 number. Sums over steps are partial sums in a fixed order, so results do not change from run to run.
 
 Fields of ``state``, 5 or 8 of [B, T, C]: 0 forward before the step's own emission, 1 forward with it, 2 backward with
