@@ -215,6 +215,11 @@ static int64_t run(request *r, operation (*choose)(const instruction_set *), int
         } else {
             r->lift = set->matrix(step, back, p->transitions, 0, p->tags, r->width, p->wide);
             r->step = step, r->back = back;
+            double *start = arena_take(memory, r->width), *end = arena_take(memory, r->width);
+            if (!p->start_b && !p->end_b && start && end) {
+                r->ends_lift = set->ends(start, end, r, 0);
+                r->start = start, r->end = end;
+            }
         }
         status = for_each_sentence(r, choose(set));
     }

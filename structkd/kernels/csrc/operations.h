@@ -13,6 +13,7 @@ const instruction_set OPERATIONS = {
     .name = OPERATIONS_NAME,
     .lanes = LANES,
     .matrix = matrix,
+    .ends = ends,
     .pad = pad_matrix,
     .gaps = score_gaps,
     .expectations = expectations,

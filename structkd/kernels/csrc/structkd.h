@@ -30,6 +30,8 @@ typedef struct {
     int64_t width; /* C rounded up to whole vectors */
     const double *step, *back; /* exp(transitions - lift) [C, width] and its transpose, where all sentences share it */
     double lift;
+    const double *start, *end; /* exp(scores - max) [width], where all sentences share them; what was taken out: */
+    double ends_lift;
     const double *score, *score_back; /* the transitions themselves, padded with -inf, where all share them */
     const double *gap; /* score_gaps of these, or NULL where they do not pay */
     const int64_t *tags; /* in: gold tags [B, T] */
@@ -62,6 +64,7 @@ typedef struct {
     int64_t lanes;
     double (*matrix)(double *step, double *back, const void *scores, int64_t at, int64_t tags, int64_t width,
                      int64_t wide); /* exp(scores - max) and its transpose; returns max */
+    double (*ends)(double *start, double *end, const request *r, int64_t b); /* likewise, of start and end */
     void (*pad)(double *rows, double *columns, const request *r, int64_t at); /* scores, padded with -inf, and transposed */
     void (*gaps)(double *gap, const double *score, const double *score_back, int64_t tags, int64_t width);
     operation expectations, match, directional, topk, sample;

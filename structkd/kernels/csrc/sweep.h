@@ -6,7 +6,7 @@ typedef struct {
     double *alpha; /* [n, width] forward: all prefixes that end here, this step's weight included */
     double *beta; /* [n, width] backward: all suffixes that follow; sum_c alpha_t beta_t = 1 at every t */
     double *arrive; /* [n, width] weights * beta */
-    double *start, *end; /* [width] */
+    const double *start, *end; /* [width] exp(scores - max) */
     const double *step, *back; /* exp(transitions - max) [tags, width] and its transpose, of the first pair of steps */
     int64_t stride; /* to the next pair of steps: 0, or tags * width */
     double log_z;
@@ -42,6 +42,14 @@ static double matrix(double *step, double *back, const void *scores, int64_t at,
         fill(back, j * width + tags, (j + 1) * width, 0);
     }
     return top;
+}
+
+/* exp(scores - max) of start and end; returns the sum of the two maxima. */
+static double ends(double *start, double *end, const request *r, int64_t b) {
+    const potentials *p = &r->p;
+    load_row(start, p->start, b * p->start_b, p->tags, r->width, p->wide);
+    load_row(end, p->end, b * p->end_b, p->tags, r->width, p->wide);
+    return soften(start, r->width) + soften(end, r->width);
 }
 
 /* x = x / sum where a sum has left its range; returns the factor, or 0 where there is no sum. */
@@ -147,7 +155,8 @@ static int regauge(sentence *s, const request *r, int64_t b, arena *memory) {
     double *emissions = arena_take(memory, n * width), *suffix = arena_take(memory, n * width);
     double *scores = arena_take(memory, tags * width), *terms = arena_take(memory, width);
     double *step = arena_take(memory, n * tags * width), *back = arena_take(memory, n * tags * width);
-    if (!emissions || !suffix || !scores || !terms || !step || !back) return -1;
+    double *start = arena_take(memory, width), *end = arena_take(memory, width);
+    if (!emissions || !suffix || !scores || !terms || !step || !back || !start || !end) return -1;
     for (int64_t t = 0; t < n; t++)
         load(emissions + t * width, p->emissions, b * p->emissions_b + t * p->emissions_t, tags, p->wide);
     load(suffix + (n - 1) * width, p->end, b * p->end_b, tags, p->wide);
@@ -170,9 +179,11 @@ static int regauge(sentence *s, const request *r, int64_t b, arena *memory) {
     s->alive = s->log_z > -INFINITY && s->log_z < INFINITY;
     if (!s->alive) return 0;
     for (int64_t j = 0; j < width; j++) {
-        s->start[j] = j < tags ? exp(terms[j] - s->log_z) : 0;
-        s->end[j] = j < tags && suffix[(n - 1) * width + j] > -INFINITY;
+        start[j] = j < tags ? exp(terms[j] - s->log_z) : 0;
+        end[j] = j < tags && suffix[(n - 1) * width + j] > -INFINITY;
     }
+    s->start = start;
+    s->end = end;
     fill(s->weights, 0, n * width, 1);
     s->step = step;
     s->back = back;
@@ -223,9 +234,10 @@ static int sweep(sentence *s, const request *r, int64_t b, arena *memory) {
     double *kept = r->state ? r->state + b * 3 * rows : NULL, lifts, log_z;
     int done = r->resume && kept[rows] >= 0; /* an alpha of NaN marks a sentence that had to go through regauge */
     if (r->resume && !done) kept = NULL;
+    double *start = NULL, *end = NULL;
     s->arrive = arena_take(memory, n * width);
-    s->start = arena_take(memory, width);
-    s->end = arena_take(memory, width);
+    s->start = r->start ? r->start : (start = arena_take(memory, width));
+    s->end = r->end ? r->end : (end = arena_take(memory, width));
     if (take_rows(s, kept, rows, memory) || !s->arrive || !s->start || !s->end) return -1;
     if (own_matrices(s, r, b, memory, &lifts)) return -1;
     if (done) {
@@ -235,9 +247,8 @@ static int sweep(sentence *s, const request *r, int64_t b, arena *memory) {
     }
     for (int64_t t = 0; t < n; t++)
         load_row(s->weights + t * width, p->emissions, b * p->emissions_b + t * p->emissions_t, tags, width, p->wide);
-    load_row(s->start, p->start, b * p->start_b, tags, width, p->wide);
-    load_row(s->end, p->end, b * p->end_b, tags, width, p->wide);
-    double shift = soften(s->start, width) + soften(s->end, width) + soften(s->weights, n * width) * (double)n;
+    double shift = start && end ? ends(start, end, r, b) : r->ends_lift;
+    shift += soften(s->weights, n * width) * (double)n;
     if (both_ways(s, &log_z) == 0) {
         s->log_z = log_z + shift + lifts;
         return 0;
