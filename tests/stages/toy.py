@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
+from typing import Any
 
 from structkd.recipe import Recipe, parse_recipe
 
@@ -68,3 +69,31 @@ def teacher_recipe(root: Path, teachers: str, more: str = "") -> Recipe:
     text = TEXT.format(root=root, teachers=teachers, encoder=ENCODER, objective="structural")
     text = text.replace("seeds: [1, 2]", "seeds: [1]\ncontrols: []").replace("toy/pos", "toy/teachers")
     return parse_recipe(text + more, "toy")
+
+
+AA, BB = (CARD.format(language=language, encoder=ENCODER) for language in ("aa", "bb"))
+
+
+def card(name: str, **changes: str) -> str:
+    """A trained card of language aa with its own keys."""
+    more = "".join(f"  {key}: {value}\n" for key, value in changes.items())
+    return AA.replace("toy/aa", f"toy/{name}") + more
+
+
+def foreign_corpus(root: Path, name: str, rename: dict[str, str]) -> None:
+    """The corpus of aa with some words tagged otherwise, in the training part a few X too."""
+    for split in ("train", "dev", "test"):
+        rows = [json.loads(line) for line in (root / f"aa.{split}.jsonl").read_text().splitlines()]
+        for number, row in enumerate(rows):
+            row["tags"] = [rename.get(tag, tag) for tag in row["tags"]]
+            if number % 10 == 3:
+                row["tags"][0] = "X"
+        text = "\n".join(json.dumps(row) for row in rows)
+        (root / f"{name}.{split}.jsonl").write_text(text + "\n", encoding="utf-8")
+
+
+def annotate(root: Path, name: str, rows: list[dict[str, Any]]) -> Path:
+    """A file of annotations."""
+    path = root / name
+    path.write_text("\n".join(json.dumps(row) for row in rows) + "\n", encoding="utf-8")
+    return path
