@@ -145,7 +145,7 @@ class CRF(nn.Module):
         self, emissions: Tensor, mask: Tensor | None = None, *, languages: Tensor | None = None
     ) -> list[list[int]]:
         """The best tags of every sentence, one for each step that the mask keeps."""
-        if mask is not None and select(emissions.device).masked:
+        if mask is not None and select(emissions.device).decodes_masked:
             rows = self._decode_masked(emissions, mask, languages)
             if rows is not None:
                 return rows

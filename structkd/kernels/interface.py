@@ -90,7 +90,7 @@ class Backend:
     #: Results are ordinary differentiable PyTorch expressions: autograd.py adds no node of its own.
     differentiable = False
     #: There is a ``decode_masked``: reading a mask apart would cost as much again as finding the best paths.
-    masked = False
+    decodes_masked = False
 
     def unavailable(self) -> str | None:
         """Why this backend cannot run here, or None if it can."""

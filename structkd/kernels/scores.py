@@ -55,10 +55,7 @@ class PathIndex(NamedTuple):
 
 
 def index_of(p: Potentials, tags: Tensor) -> PathIndex:
-    """Where paths [B, k, T] are in the potentials.
-
-    Here and below by ``masked_fill``: ``where`` with a number takes several times as long on a batch of usual size.
-    """
+    """Where paths [B, k, T] are in the potentials."""
     length = p.emissions.shape[1]
     idle = beyond(p.lengths, length)[:, None] | (tags[..., :1] < 0)
     safe = tags.masked_fill(idle, 0)

@@ -29,7 +29,7 @@ class Triton(Backend):
     """Triton on a CUDA device: float64 inside, a program for a sentence and a direction; no atomics."""
 
     name = "triton"
-    masked = True
+    decodes_masked = True
 
     def unavailable(self) -> str | None:
         if find_spec("triton") is None:
