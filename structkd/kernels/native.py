@@ -93,7 +93,7 @@ def load_library() -> ctypes.CDLL:
     library.structkd_are_lengths.restype = c_int64
     library.structkd_are_lengths.argtypes = (c_void_p, c_int64, c_int64)
     library.structkd_state_size.restype = c_int64
-    library.structkd_state_size.argtypes = (c_int64, c_int64)
+    library.structkd_state_size.argtypes = (_POINTER,)
     library.structkd_instructions.restype = ctypes.c_char_p
     library.structkd_force.argtypes = (ctypes.c_char_p,)
     return library
@@ -164,8 +164,11 @@ class Native(Backend):
 
     def _ask(self, p: Potentials, function: Callable[..., int], *arguments: int | None) -> None:
         chain, keep = self._chain(p)
-        status = function(chain, *arguments)
+        self._call(p, function, chain, *arguments)
         del keep
+
+    def _call(self, p: Potentials, function: Callable[..., int], *arguments: Any) -> None:
+        status = function(*arguments)
         if status != _OK:
             if status == _OUT_OF_MEMORY:
                 raise MemoryError(f"no memory left for the CRF of {p.emissions.shape[0]} sentences")
@@ -208,10 +211,12 @@ class Native(Backend):
         found = None
         if pairs != "none":
             found = e.new_empty((batch, length - 1, num_tags, num_tags) if edges else (batch, num_tags, num_tags))
-        state = self._state(batch, length, num_tags) if keep else None
-        self._ask(
+        chain, alive = self._chain(p)
+        state = self._state(chain) if keep else None
+        self._call(
             p,
             self._lib.structkd_expectations,
+            chain,
             None if tags is None else tags.data_ptr(),
             value.data_ptr(),
             marginals.data_ptr(),
@@ -219,12 +224,13 @@ class Native(Backend):
             edges,
             None if state is None else state.data_ptr(),
         )
+        del alive
         return Expectations(value, marginals, found, state)
 
-    def _state(self, batch: int, length: int, num_tags: int) -> Tensor | None:
+    def _state(self, chain: _Potentials) -> Tensor | None:
         """Room for a forward-backward pass, or None where doing it again is better than holding so much memory."""
-        size = batch * self._lib.structkd_state_size(length, num_tags)
-        return torch.empty(size, dtype=torch.float64) if size * 8 <= _LARGEST_STATE else None
+        size = self._lib.structkd_state_size(chain)
+        return torch.empty(size, dtype=torch.float64) if 0 < size * 8 <= _LARGEST_STATE else None
 
     def directional(
         self, p: Potentials, unary: Tensor | None, pairs: Tensor | None, state: Any = None

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from structkd.crf import LinearChainCRF
 from structkd.kernels import Potentials, available_backends, native, select, use_backend
@@ -30,16 +31,19 @@ def instructions(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @needs_kernels
 @pytest.mark.usefixtures("instructions")
+@pytest.mark.parametrize("batch", [2, 11])
 @pytest.mark.parametrize("tags", [1, 2, 3, 7, 8, 9, 16, 17, 26, 40, 65])
-def test_every_instruction_set_gives_the_answers_of_the_reference(tags: int) -> None:
-    leaves = [x.requires_grad_() for x in potentials(2, 6, tags)]
+def test_every_instruction_set_gives_the_answers_of_the_reference(tags: int, batch: int) -> None:
+    leaves = [x.requires_grad_() for x in potentials(batch, 6, tags)]
     results = []
     for name in ("reference", "cpu"):
         with use_backend(name):
-            d = LinearChainCRF(*leaves, ragged(2, 6))
+            d = LinearChainCRF(*leaves, ragged(batch, 6))
             loss = d.marginals.pow(2).sum() + d.transition_counts.pow(2).sum() + d.log_prob(d.argmax.tags).sum()
             best = d.topk(4)
-            results.append([d.log_partition, d.marginals, best.scores, best.tags, *torch.autograd.grad(loss, leaves)])
+            grads = torch.autograd.grad(loss, leaves, retain_graph=True)
+            along = torch.autograd.grad(d.marginals.pow(2).sum(), leaves)  # without a direction of the transitions
+            results.append([d.log_partition, d.marginals, best.scores, best.tags, *grads, *along])
     for mine, theirs in zip(results[1], results[0], strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-9, atol=1e-10)
 
@@ -76,6 +80,50 @@ def test_sentences_that_are_decoded_together_do_not_change_each_other(batch: int
         assert torch.equal(together.scores, torch.cat([paths.scores for paths in alone]))
         assert torch.equal(backend.viterbi(chains).tags, together.tags[:, :1])
         assert backend.decode(chains) == Backend.decode(backend, chains)
+
+
+def of_single_sentences(chains: Potentials, tags: Tensor, along: Tensor, mass: Tensor, together: bool) -> list[Tensor]:
+    """Every answer that several sentences can get in one go, given to all of them or to each alone."""
+    backend = select(torch.device("cpu"))
+    rows = [torch.arange(len(tags))] if together else [torch.tensor([b]) for b in range(len(tags))]
+    found = []
+    for row in rows:
+        p = chains.rows(row)
+        x = backend.expectations(p, "counts")
+        of_path = backend.log_likelihood(p, tags[row])
+        target = [y * mass[row].view(-1, *[1] * (y.dim() - 1)) for y in (along[row].softmax(-1), x.pairs)]
+        of_target = backend.match(p, mass[row], *target)
+        answers = [backend.log_partition(p), *x[:3], *of_path[:3], *of_target[:3]]
+        found.append([*answers, *backend.directional(p, along[row], None), backend.expectations(p, "none").marginals])
+    return [torch.cat(parts) for parts in zip(*found, strict=True)]
+
+
+@needs_kernels
+@pytest.mark.usefixtures("instructions")
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+@pytest.mark.parametrize(("batch", "tags"), [(5, 3), (8, 9), (13, 18), (21, 33)])
+def test_sentences_in_the_lanes_of_vectors_do_not_change_each_other(batch: int, tags: int, dtype: torch.dtype) -> None:
+    """Whatever their lengths, also where one is impossible, not a number, too much for float64, or has no path."""
+    length = 23
+    e, a, s, t = (x.to(dtype) for x in potentials(batch, length, tags))
+    chains = Potentials(e, a, s, t, ragged(batch, length).flip(0))
+    chains.lengths[1] = 1
+    generator = torch.Generator().manual_seed(0)
+    gold = torch.randint(tags, (batch, length), generator=generator)
+    gold[2] = -1
+    along, mass = torch.randn(e.shape, generator=generator, dtype=dtype), torch.rand(batch, generator=generator)
+    mass[0] = 0
+    e[0] *= 300
+    e[3, 0] = -torch.inf
+    e[batch - 1, 0, 0] = torch.nan
+    for emissions in (e, e.transpose(0, 1).contiguous().transpose(0, 1)):
+        p = chains._replace(emissions=emissions)
+        alone, together = (of_single_sentences(p, gold, along, mass.to(dtype), x) for x in (False, True))
+        for mine, theirs in zip(together, alone, strict=True):
+            exact = dtype == torch.float64
+            torch.testing.assert_close(
+                mine, theirs, rtol=1e-11 if exact else 1e-5, atol=1e-11 if exact else 1e-5, equal_nan=True
+            )
 
 
 @needs_kernels

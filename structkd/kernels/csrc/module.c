@@ -163,9 +163,9 @@ static void *worker(void *argument) {
 }
 
 /* Runs an operation on every sentence. A thread is started (some 20 us) only for more work than that. */
-static int for_each_sentence(request *r, operation run) {
+static int for_each_sentence(request *r, int which, const instruction_set *set) {
     enum { MOST = 64, WORTH = 200000 };
-    work w = {.r = r, .run = run};
+    work w = {.r = r, .run = r->together > 1 ? set->many[which] : set->one[which]};
     double steps = (double)r->p.batch * (double)r->p.length * (double)r->p.tags * (double)r->width;
     int64_t threads = (int64_t)(steps / WORTH) + 1;
     if (threads > r->p.threads) threads = r->p.threads;
@@ -188,50 +188,73 @@ static int64_t padded(int64_t tags, const instruction_set *set) {
     return (tags + set->lanes - 1) / set->lanes * set->lanes;
 }
 
-/* How many doubles of state a sentence needs. */
-EXPORT int64_t structkd_state_size(int64_t length, int64_t tags) {
-    return 3 * length * padded(tags, instructions(tags));
+/* Whether sentences are better put into lanes, one into each, than their tags: enough of them share everything but the
+ * emissions, and the arrays [length, tags, lanes] that an operation keeps fit into the second cache. */
+static int fills_lanes(const potentials *p, const instruction_set *set, int which) {
+    enum { SECOND_CACHE = 800 << 10 }; /* bytes */
+    int64_t arrays = which == DIRECTIONAL ? 5 : 2, lanes = set->lanes;
+    int alike = !p->transitions_b && !p->transitions_t && !p->start_b && !p->end_b;
+    return set->many[which] && alike && p->length > 1 && 2 * p->batch > lanes
+        && arrays * p->length * p->tags * lanes * (int64_t)sizeof(double) <= SECOND_CACHE;
 }
 
-static int64_t run(request *r, operation (*choose)(const instruction_set *), int max_plus) {
+/* How many doubles of state `expectations` leaves for `directional`; 0 where it is faster without. */
+EXPORT int64_t structkd_state_size(const potentials *p) {
+    const instruction_set *set = instructions(p->tags);
+    return fills_lanes(p, set, DIRECTIONAL) ? 0 : p->batch * 3 * p->length * padded(p->tags, set);
+}
+
+/* Sentences, the longest first. */
+static const int64_t *by_length(const potentials *p, arena *memory) {
+    int64_t *order = (int64_t *)arena_take(memory, p->batch), *end = (int64_t *)arena_take(memory, p->length + 1);
+    if (!order || !end) return NULL;
+    memset(end, 0, (size_t)(p->length + 1) * sizeof(int64_t));
+    for (int64_t b = 0; b < p->batch; b++) end[p->lengths[b]]++;
+    for (int64_t n = p->length; n > 1; n--) end[n - 1] += end[n];
+    for (int64_t b = p->batch - 1; b >= 0; b--) order[--end[p->lengths[b]]] = b;
+    return order;
+}
+
+/* What all sentences share is made once: matrices, ends, their order. */
+static int share(request *r, const instruction_set *set, int which, arena *memory) {
+    const potentials *p = &r->p;
+    double *step = arena_take(memory, p->tags * r->width), *back = arena_take(memory, p->tags * r->width);
+    if (!step || !back) return -1;
+    if (which == TOPK) {
+        set->pad(step, back, r, 0);
+        r->score = step, r->score_back = back;
+        if (p->tags >= MANY_TAGS && p->batch * p->length > 4 * p->tags) {
+            double *gap = arena_take(memory, (p->tags + 1) * r->width);
+            if (gap) set->gaps(gap, step, back, p->tags, r->width);
+            r->gap = gap;
+        }
+        return 0;
+    }
+    r->lift = set->matrix(step, back, p->transitions, 0, p->tags, r->width, p->wide);
+    r->step = step, r->back = back;
+    if (p->start_b || p->end_b) return 0;
+    double *start = arena_take(memory, r->width), *end = arena_take(memory, r->width);
+    if (!start || !end) return -1;
+    r->ends_lift = set->ends(start, end, r, 0);
+    r->start = start, r->end = end;
+    int along_pairs = which == DIRECTIONAL && (r->pairs || !r->unary);
+    if (!fills_lanes(p, set, which) || r->edges || along_pairs || r->state) return 0;
+    r->together = set->lanes;
+    return (r->order = by_length(p, memory)) ? 0 : -1;
+}
+
+static int64_t run(request *r, int which) {
     const potentials *p = &r->p;
     const instruction_set *set = instructions(p->tags);
     r->width = padded(p->tags, set);
-    r->together = max_plus ? TOGETHER : 1;
-    if (p->transitions_b || p->transitions_t || p->length < 2) return for_each_sentence(r, choose(set));
+    r->together = which == TOPK ? TOGETHER : 1;
+    if (p->transitions_b || p->transitions_t || p->length < 2) return for_each_sentence(r, which, set);
     arena *memory = arena_borrow();
-    double *step = memory ? arena_take(memory, p->tags * r->width) : NULL;
-    double *back = memory ? arena_take(memory, p->tags * r->width) : NULL;
     int64_t status = OUT_OF_MEMORY;
-    if (step && back) {
-        if (max_plus) {
-            set->pad(step, back, r, 0);
-            r->score = step, r->score_back = back;
-            if (p->tags >= MANY_TAGS && p->batch * p->length > 4 * p->tags) {
-                double *gap = arena_take(memory, (p->tags + 1) * r->width);
-                if (gap) set->gaps(gap, step, back, p->tags, r->width);
-                r->gap = gap;
-            }
-        } else {
-            r->lift = set->matrix(step, back, p->transitions, 0, p->tags, r->width, p->wide);
-            r->step = step, r->back = back;
-            double *start = arena_take(memory, r->width), *end = arena_take(memory, r->width);
-            if (!p->start_b && !p->end_b && start && end) {
-                r->ends_lift = set->ends(start, end, r, 0);
-                r->start = start, r->end = end;
-            }
-        }
-        status = for_each_sentence(r, choose(set));
-    }
+    if (memory && share(r, set, which, memory) == 0) status = for_each_sentence(r, which, set);
     if (memory) arena_return(memory);
     return status;
 }
-
-static operation the_expectations(const instruction_set *set) { return set->expectations; }
-static operation the_match(const instruction_set *set) { return set->match; }
-static operation the_directional(const instruction_set *set) { return set->directional; }
-static operation the_topk(const instruction_set *set) { return set->topk; }
-static operation the_sample(const instruction_set *set) { return set->sample; }
 
 EXPORT int64_t structkd_expectations(const potentials *p, const int64_t *tags, void *value, void *marginals,
                                      void *counts, int64_t edges, double *state) {
@@ -241,7 +264,7 @@ EXPORT int64_t structkd_expectations(const potentials *p, const int64_t *tags, v
     }
     request r = {.p = *p, .tags = tags, .value = value, .marginals = marginals, .counts = counts, .edges = edges,
                  .state = state};
-    return run(&r, the_expectations, 0);
+    return run(&r, EXPECTATIONS);
 }
 
 /* mass * log Z minus the expected score of targets, and its derivatives; transitions do not depend on the position. */
@@ -249,7 +272,7 @@ EXPORT int64_t structkd_match(const potentials *p, const void *mass, const void 
                               void *marginals, void *counts) {
     request r = {.p = *p, .mass = mass, .unary = unary, .pairs = pairs, .value = value, .marginals = marginals,
                  .counts = counts};
-    return run(&r, the_match, 0);
+    return run(&r, MATCH);
 }
 
 EXPORT int64_t structkd_directional(const potentials *p, const void *unary, const void *pairs,
@@ -257,15 +280,15 @@ EXPORT int64_t structkd_directional(const potentials *p, const void *unary, cons
                                     double *state) {
     request r = {.p = *p, .unary = unary, .pairs = pairs, .pairs_by_position = pairs_by_position,
                  .marginals = marginals, .counts = counts, .edges = edges, .state = state, .resume = state != NULL};
-    return run(&r, the_directional, 0);
+    return run(&r, DIRECTIONAL);
 }
 
 EXPORT int64_t structkd_topk(const potentials *p, int64_t k, int64_t *paths, void *scores) {
     request r = {.p = *p, .k = k, .paths = paths, .value = scores};
-    return run(&r, the_topk, 1);
+    return run(&r, TOPK);
 }
 
 EXPORT int64_t structkd_sample(const potentials *p, const double *uniforms, int64_t k, int64_t *paths) {
     request r = {.p = *p, .k = k, .uniforms = uniforms, .paths = paths};
-    return run(&r, the_sample, 0);
+    return run(&r, SAMPLE);
 }

@@ -7,6 +7,12 @@
 
 #include "expectations.h"
 
+#if LANES > 2
+#include "lanes.h"
+
+#include "group.h"
+#endif
+
 #include "best_paths.h"
 
 const instruction_set OPERATIONS = {
@@ -16,9 +22,11 @@ const instruction_set OPERATIONS = {
     .ends = ends,
     .pad = pad_matrix,
     .gaps = score_gaps,
-    .expectations = expectations,
-    .match = match,
-    .directional = directional,
-    .topk = topk,
-    .sample = sample,
+    .one = {[EXPECTATIONS] = expectations, [MATCH] = match, [DIRECTIONAL] = directional, [SAMPLE] = sample},
+    .many[TOPK] = topk,
+#if LANES > 2 /* two lanes are filled by the tags of one sentence well enough */
+    .many[EXPECTATIONS] = all_expectations,
+    .many[MATCH] = all_expectations,
+    .many[DIRECTIONAL] = all_directional,
+#endif
 };

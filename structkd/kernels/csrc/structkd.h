@@ -26,7 +26,8 @@ typedef struct {
  * these. */
 typedef struct {
     potentials p;
-    int64_t together; /* how many sentences the operation takes at once, at most TOGETHER */
+    int64_t together; /* how many sentences the operation takes at once */
+    const int64_t *order; /* [B] sentences, the longest first, where each lane takes one of them; else NULL */
     int64_t width; /* C rounded up to whole vectors */
     const double *step, *back; /* exp(transitions - lift) [C, width] and its transpose, where all sentences share it */
     double lift;
@@ -54,9 +55,10 @@ typedef struct {
 typedef struct arena arena;
 double *arena_take(arena *memory, int64_t doubles); /* aligned to 64 bytes; NULL if there is no memory left */
 
-/* On sentence b and those that are taken together with it. Returns 0, or -1 if there is no memory left. */
+/* On sentence b, or on some from number b on. Returns 0, or -1 if there is no memory left. */
 typedef int (*operation)(const request *r, int64_t b, arena *memory);
-enum { TOGETHER = 4 };
+enum { EXPECTATIONS, MATCH, DIRECTIONAL, TOPK, SAMPLE, OPERATION_COUNT };
+enum { TOGETHER = 4 }; /* how many sentences topk takes at most */
 
 /* The operations, compiled once per instruction set (chain_base.c, chain_avx2.c, chain_avx512.c). */
 typedef struct {
@@ -67,7 +69,7 @@ typedef struct {
     double (*ends)(double *start, double *end, const request *r, int64_t b); /* likewise, of start and end */
     void (*pad)(double *rows, double *columns, const request *r, int64_t at); /* scores, padded with -inf, and transposed */
     void (*gaps)(double *gap, const double *score, const double *score_back, int64_t tags, int64_t width);
-    operation expectations, match, directional, topk, sample;
+    operation one[OPERATION_COUNT], many[OPERATION_COUNT]; /* on single sentences, on some together; or NULL */
 } instruction_set;
 
 /* Entries return -1, or OUT_OF_MEMORY, or the number of the first sentence whose tags are no path. */
