@@ -26,7 +26,7 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-$(STAMP): setup.cfg pyproject.toml constraints.txt $(wildcard setup.py structkd/kernels/*.c structkd/kernels/*.h)
+$(STAMP): setup.cfg pyproject.toml constraints.txt setup.py $(wildcard structkd/kernels/csrc/*)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test]"
 	touch $@

@@ -1,7 +1,7 @@
 /* First and second derivatives of log Z for LANES sentences at once, one in every lane.
  *
- * Where tags fill the lanes (sweep.h), rows are padded, every number of a step is spread over a vector for the next one,
- * and sums go across lanes. None of that is needed here, as long as there are sentences enough that share all but their
+ * Where tags fill the lanes (sweep.h), rows are padded, every number of a step is spread over a vector for the next, and
+ * sums go across lanes. None of that is needed here, as long as there are sentences enough that share all but their
  * emissions. Backward comes after forward, so beta starts with 1 / Z and needs no scale of its own. A sentence that
  * float64 is not wide enough for is left to the operations on single sentences.
  */
@@ -81,10 +81,10 @@ static void lane_alpha(group *g, const request *r, vec shift) {
     for (int64_t t = 0; t < g->n; t++) {
         vec *alpha = g->alpha + t * tags, *weights = g->weights + t * tags, sum = {0}, last = {0}, factor = splat(1);
         if (t > 0)
-            lane_product(alpha, alpha - tags, g->step, weights, tags, g->width);
+            lane_product(alpha, alpha - tags, g->step, tags, g->width);
         else
-            for (int64_t c = 0; c < tags; c++) alpha[c] = weights[c] * r->start[c];
-        for (int64_t c = 0; c < tags; c++) sum += alpha[c];
+            for (int64_t c = 0; c < tags; c++) alpha[c] = splat(r->start[c]);
+        for (int64_t c = 0; c < tags; c++) sum += alpha[c] *= weights[c];
         unsigned running = t < g->shortest ? (1u << LANES) - 1 : 0, ending = 0;
         for (int l = 0; t >= g->shortest - 1 && l < LANES; l++) {
             running |= (unsigned)(t < g->lengths[l]) << l;
@@ -113,7 +113,7 @@ static void lane_alpha(group *g, const request *r, vec shift) {
 /* What follows step t: M next, zeros behind the last step of all. */
 INLINE void lane_back(const group *g, vec *out, const vec *next, int64_t t) {
     if (t + 1 < g->n)
-        lane_product(out, next, g->back, NULL, g->tags, g->width);
+        lane_product(out, next, g->back, g->tags, g->width);
     else
         memset(out, 0, (size_t)g->tags * sizeof(vec));
 }
@@ -136,25 +136,28 @@ static vec *take_vectors(arena *memory, int64_t vectors) {
     return (vec *)arena_take(memory, vectors * LANES);
 }
 
-/* The sentences from `first` on in the order of their lengths, and the forward recursion. None of them is sound where
- * single sentences are faster. */
-static int open_group(group *g, const request *r, int64_t first, arena *memory) {
-    const potentials *p = &r->p;
-    int64_t left = p->batch - first, tags = p->tags;
-    *g = (group){.count = left < r->together ? left : r->together, .tags = tags, .step = r->step, .back = r->back,
-                 .width = r->width};
-    vec shift = splat(r->ends_lift);
-    for (int l = 0; l < g->count; l++) {
-        g->b[l] = r->order[first + l];
-        g->lengths[l] = p->lengths[g->b[l]];
-        shift[l] += r->lift * (double)(g->lengths[l] - 1);
+/* The sentences from `first` on, in the order of their lengths. */
+static group group_of(const request *r, int64_t first) {
+    int64_t left = r->p.batch - first;
+    group g = {.count = left < r->together ? left : r->together, .tags = r->p.tags, .width = r->width,
+               .step = r->step, .back = r->back};
+    for (int l = 0; l < g.count; l++) {
+        g.b[l] = r->order[first + l];
+        g.lengths[l] = r->p.lengths[g.b[l]];
     }
-    g->n = g->lengths[0];
-    g->shortest = g->lengths[g->count - 1];
+    g.n = g.lengths[0];
+    g.shortest = g.lengths[g.count - 1];
+    return g;
+}
+
+/* Weights and the forward recursion. None of the sentences is sound where single ones are faster. */
+static int start_group(group *g, const request *r, arena *memory) {
     if (2 * g->count <= LANES) return 0;
+    vec shift = splat(r->ends_lift);
+    for (int l = 0; l < g->count; l++) shift[l] += r->lift * (double)(g->lengths[l] - 1);
     g->sound = (1u << g->count) - 1;
-    g->weights = take_vectors(memory, g->n * tags);
-    g->alpha = take_vectors(memory, g->n * tags);
+    g->weights = take_vectors(memory, g->n * g->tags);
+    g->alpha = take_vectors(memory, g->n * g->tags);
     if (!g->weights || !g->alpha) return -1;
     lane_weights(g, r, &shift);
     lane_alpha(g, r, shift);
@@ -233,9 +236,9 @@ static int all_expectations(const request *r, int64_t first, arena *memory) {
     const potentials *p = &r->p;
     int64_t tags = p->tags;
     operation one = r->mass ? match : expectations;
-    group g;
+    group g = group_of(r, first);
     vec factor = splat(r->tags ? -1 : 1), *rows, *sums = NULL;
-    if (open_group(&g, r, first, memory)) return -1;
+    if (start_group(&g, r, memory)) return -1;
     if (!g.sound) return the_rest(&g, r, one, memory);
     for (int l = 0; r->mass && l < g.count; l++) factor[l] = at(r->mass, g.b[l], p->wide);
     if (!(rows = take_vectors(memory, (STEPS + 1) * tags))) return -1;
@@ -287,10 +290,10 @@ static void lane_dual_alpha(const group *g, vec *d_alphas, const vec *along) {
         const vec *weights = g->weights + t * tags, *alpha = g->alpha + t * tags, *u = along + t * tags;
         vec *d_alpha = d_alphas + t * tags;
         if (t > 0)
-            lane_product(d_alpha, d_alpha - tags, g->step, weights, tags, g->width);
+            lane_product(d_alpha, d_alpha - tags, g->step, tags, g->width);
         else
             memset(d_alpha, 0, (size_t)tags * sizeof(vec));
-        for (int64_t c = 0; c < tags; c++) d_alpha[c] += u[c] * alpha[c];
+        for (int64_t c = 0; c < tags; c++) d_alpha[c] = weights[c] * d_alpha[c] + u[c] * alpha[c];
     }
 }
 
@@ -320,8 +323,8 @@ static void lane_dual_marginals(const group *g, const request *r, const vec *bet
 static int all_directional(const request *r, int64_t first, arena *memory) {
     const potentials *p = &r->p;
     int64_t tags = p->tags;
-    group g;
-    if (open_group(&g, r, first, memory)) return -1;
+    group g = group_of(r, first);
+    if (start_group(&g, r, memory)) return -1;
     if (!g.sound) return the_rest(&g, r, directional, memory);
     vec *betas = take_vectors(memory, g.n * tags), *along = take_vectors(memory, g.n * tags);
     vec *d_alphas = take_vectors(memory, g.n * tags), *rows = take_vectors(memory, (STEPS + 1) * tags);

@@ -1,34 +1,47 @@
-/* Vectors whose lanes are sentences: [tags] or [tags, tags] of them at a step. What product() and outer() of vector.h do
- * for one sentence, for LANES of them at once, and the way of numbers into lanes and out of them.
+/* Vectors whose lanes are sentences, [tags] or [tags, tags] of them at a step: what product(), best() and outer() of
+ * vector.h do for one sentence, for LANES of them at once, and the way of numbers into lanes and out of them.
  */
 
 /* How many vectors stay in registers. */
 enum { BLOCK = LANES == 8 ? 16 : 10, OUTER_ROWS = LANES == 8 ? 4 : 2, OUTER_COLUMNS = LANES == 8 ? 6 : 5 };
 
-/* K vectors of out[j] = weights[j] * sum_i x[i] m[i, j]; weights may be NULL. */
-INLINE void lane_block(const int K, vec *out, const vec *x, const double *m, const vec *weights, int64_t rows,
+/* K vectors of out[j] = sum_i x[i] m[i, j], or of max_i (x[i] + m[i, j]), where what is not a number does not count. */
+INLINE void lane_block(const int MAX, const int K, vec *out, const vec *x, const double *m, int64_t rows,
                        int64_t width) {
     vec sums[BLOCK];
-    for (int k = 0; k < K; k++) sums[k] = x[0] * m[k];
-    for (int64_t i = 1; i < rows; i++)
-        for (int k = 0; k < K; k++) sums[k] += x[i] * m[i * width + k];
-    for (int k = 0; weights && k < K; k++) sums[k] *= weights[k];
+    for (int k = 0; k < K; k++) sums[k] = splat(MAX ? -INFINITY : 0);
+    for (int64_t i = 0; i < rows; i++)
+        for (int k = 0; k < K; k++) {
+            double link = m[i * width + k];
+            if (MAX)
+                sums[k] = vmax(x[i] + link, sums[k]);
+            else
+                sums[k] += x[i] * link;
+        }
     for (int k = 0; k < K; k++) out[k] = sums[k];
 }
 
-/* out = weights * (x m) in every lane. */
-static void lane_product(vec *out, const vec *x, const double *m, const vec *weights, int64_t rows, int64_t width) {
+INLINE void lane_blocks(const int MAX, vec *out, const vec *x, const double *m, int64_t rows, int64_t width) {
     int64_t blocks = (rows + BLOCK - 1) / BLOCK, most = (rows + blocks - 1) / blocks;
     for (int64_t j = 0, k; j < rows; j += k) {
         k = rows - j < most ? rows - j : most;
-        const vec *w = weights ? weights + j : NULL;
         switch (k) {
-#define CASE(K) case K: lane_block(K < BLOCK ? K : BLOCK, out + j, x, m + j, w, rows, width); break;
+#define CASE(K) case K: lane_block(MAX, K < BLOCK ? K : BLOCK, out + j, x, m + j, rows, width); break;
             CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10)
             CASE(11) CASE(12) CASE(13) CASE(14) CASE(15) CASE(16)
 #undef CASE
         }
     }
+}
+
+/* out = x m in every lane, for a matrix [rows, rows] whose rows are width apart. */
+static void lane_product(vec *out, const vec *x, const double *m, int64_t rows, int64_t width) {
+    lane_blocks(0, out, x, m, rows, width);
+}
+
+/* The same in the algebra of (max, +). */
+static void lane_best(vec *out, const vec *x, const double *m, int64_t rows, int64_t width) {
+    lane_blocks(1, out, x, m, rows, width);
 }
 
 /* sums [tags, tags] += sum_t left_t[i] right_t[j], ROWS x K of them. */

@@ -194,7 +194,7 @@ static int fills_lanes(const potentials *p, const instruction_set *set, int whic
     enum { SECOND_CACHE = 800 << 10 }; /* bytes */
     int64_t arrays = which == DIRECTIONAL ? 5 : 2, lanes = set->lanes;
     int alike = !p->transitions_b && !p->transitions_t && !p->start_b && !p->end_b;
-    return set->many[which] && alike && p->length > 1 && 2 * p->batch > lanes
+    return set->many[which] && lanes > 2 && alike && p->length > 1 && 2 * p->batch > lanes
         && arrays * p->length * p->tags * lanes * (int64_t)sizeof(double) <= SECOND_CACHE;
 }
 
@@ -215,21 +215,26 @@ static const int64_t *by_length(const potentials *p, arena *memory) {
     return order;
 }
 
-/* What all sentences share is made once: matrices, ends, their order. */
-static int share(request *r, const instruction_set *set, int which, arena *memory) {
+/* The transitions for best paths, and what many tags need beside them. */
+static int share_scores(request *r, const instruction_set *set, arena *memory) {
+    const potentials *p = &r->p;
+    double *score = arena_take(memory, p->tags * r->width), *score_back = arena_take(memory, p->tags * r->width);
+    if (!score || !score_back) return -1;
+    set->pad(score, score_back, r, 0);
+    r->score = score, r->score_back = score_back;
+    if (r->order || p->tags < MANY_TAGS || p->batch * p->length <= 4 * p->tags) return 0;
+    double *gap = arena_take(memory, (p->tags + 1) * r->width);
+    if (!gap) return -1;
+    set->gaps(gap, score, score_back, p->tags, r->width);
+    r->gap = gap;
+    return 0;
+}
+
+/* The transitions in exp space, and start and end if they are shared too. */
+static int share_factors(request *r, const instruction_set *set, arena *memory) {
     const potentials *p = &r->p;
     double *step = arena_take(memory, p->tags * r->width), *back = arena_take(memory, p->tags * r->width);
     if (!step || !back) return -1;
-    if (which == TOPK) {
-        set->pad(step, back, r, 0);
-        r->score = step, r->score_back = back;
-        if (p->tags >= MANY_TAGS && p->batch * p->length > 4 * p->tags) {
-            double *gap = arena_take(memory, (p->tags + 1) * r->width);
-            if (gap) set->gaps(gap, step, back, p->tags, r->width);
-            r->gap = gap;
-        }
-        return 0;
-    }
     r->lift = set->matrix(step, back, p->transitions, 0, p->tags, r->width, p->wide);
     r->step = step, r->back = back;
     if (p->start_b || p->end_b) return 0;
@@ -237,17 +242,24 @@ static int share(request *r, const instruction_set *set, int which, arena *memor
     if (!start || !end) return -1;
     r->ends_lift = set->ends(start, end, r, 0);
     r->start = start, r->end = end;
+    return 0;
+}
+
+/* What all sentences share is made once: their order, transitions, ends. */
+static int share(request *r, const instruction_set *set, int which, arena *memory) {
     int along_pairs = which == DIRECTIONAL && (r->pairs || !r->unary);
-    if (!fills_lanes(p, set, which) || r->edges || along_pairs || r->state) return 0;
-    r->together = set->lanes;
-    return (r->order = by_length(p, memory)) ? 0 : -1;
+    if (fills_lanes(&r->p, set, which) && !r->edges && !along_pairs && !r->state) {
+        r->together = set->lanes;
+        if (!(r->order = by_length(&r->p, memory))) return -1;
+    }
+    return (which == TOPK ? share_scores : share_factors)(r, set, memory);
 }
 
 static int64_t run(request *r, int which) {
     const potentials *p = &r->p;
     const instruction_set *set = instructions(p->tags);
     r->width = padded(p->tags, set);
-    r->together = which == TOPK ? TOGETHER : 1;
+    r->together = which == TOPK ? INTERLEAVED : 1;
     if (p->transitions_b || p->transitions_t || p->length < 2) return for_each_sentence(r, which, set);
     arena *memory = arena_borrow();
     int64_t status = OUT_OF_MEMORY;

@@ -58,7 +58,7 @@ double *arena_take(arena *memory, int64_t doubles); /* aligned to 64 bytes; NULL
 /* On sentence b, or on some from number b on. Returns 0, or -1 if there is no memory left. */
 typedef int (*operation)(const request *r, int64_t b, arena *memory);
 enum { EXPECTATIONS, MATCH, DIRECTIONAL, TOPK, SAMPLE, OPERATION_COUNT };
-enum { TOGETHER = 4 }; /* how many sentences topk takes at most */
+enum { INTERLEAVED = 4, TOGETHER = 8 }; /* how many sentences topk takes step by step, and at most */
 
 /* The operations, compiled once per instruction set (chain_base.c, chain_avx2.c, chain_avx512.c). */
 typedef struct {
