@@ -162,12 +162,12 @@ static void *worker(void *argument) {
     return NULL;
 }
 
-/* Runs an operation on every sentence. A thread is started (some 20 us) only for more work than that. */
+/* Runs an operation on every sentence. A thread is started (some 20 us, more in a virtual machine) only for more work. */
 static int for_each_sentence(request *r, int which, const instruction_set *set) {
-    enum { MOST = 64, WORTH = 200000 };
+    enum { MOST = 64, WORTH = 1000000 };
     work w = {.r = r, .run = r->together > 1 ? set->many[which] : set->one[which]};
     double steps = (double)r->p.batch * (double)r->p.length * (double)r->p.tags * (double)r->width;
-    int64_t threads = (int64_t)(steps / WORTH) + 1;
+    int64_t threads = steps < WORTH ? 1 : (int64_t)(steps / WORTH);
     if (threads > r->p.threads) threads = r->p.threads;
     if (threads > r->p.batch) threads = r->p.batch;
     if (threads > MOST) threads = MOST;
