@@ -175,19 +175,22 @@ def test_a_sentence_whose_every_path_breaks_a_soft_constraint_is_exact(backend: 
     assert (results[1][0] < -9e3).all()
 
 
-def test_underflow_that_matters_is_noticed(backend: str) -> None:
-    """Tag 0 wins by 900 nats over the first words, and only tag 1 may go on."""
-    e = torch.zeros(1, 12, 2, dtype=torch.float64)
-    e[0, :9, 0] = 100.0
+@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("loss", [1000.0, 400.0])
+def test_underflow_that_matters_is_noticed(backend: str, loss: float, batch: int) -> None:
+    """Tag 0 wins by 900 nats over the first words, and loses more over the last ones, with little or nothing left."""
+    e = torch.zeros(batch, 12, 2, dtype=torch.float64)
+    e[:, :9, 0] = 100.0
     a = torch.tensor([[0.0, -1e4], [-1e4, 0.0]], dtype=torch.float64)
-    e[0, 9:, 0] = -1000.0
+    e[:, 9:, 0] = -loss
     zero = torch.zeros(2, dtype=torch.float64)
+    nothing = torch.zeros(batch, dtype=torch.float64)
     e.requires_grad_()
     d = LinearChainCRF(e, a, zero, zero)
-    torch.testing.assert_close(d.log_partition, torch.zeros(1, dtype=torch.float64), atol=1e-9, rtol=0)
-    torch.testing.assert_close(d.marginals[0, :, 1], torch.ones(12, dtype=torch.float64))
+    torch.testing.assert_close(d.log_partition, nothing, atol=1e-9, rtol=0)
+    torch.testing.assert_close(d.marginals[..., 1], torch.ones(batch, 12, dtype=torch.float64))
     with torch.no_grad():
-        torch.testing.assert_close(d.log_partition, torch.zeros(1, dtype=torch.float64), atol=1e-9, rtol=0)
+        torch.testing.assert_close(LinearChainCRF(e, a, zero, zero).log_partition, nothing, atol=1e-9, rtol=0)
     assert (d.sample(3) == 1).all()
 
 

@@ -243,7 +243,7 @@ static int all_expectations(const request *r, int64_t first, arena *memory) {
     for (int l = 0; r->mass && l < g.count; l++) factor[l] = at(r->mass, g.b[l], p->wide);
     if (!(rows = take_vectors(memory, (STEPS + 1) * tags))) return -1;
     if (r->counts && !(sums = take_vectors(memory, tags * tags))) return -1;
-    if (r->marginals || r->counts) lane_marginals(&g, r, rows, factor);
+    lane_marginals(&g, r, rows, factor); /* for log Z alone too: beta tells what alpha has lost */
     if (r->counts) {
         memset(sums, 0, (size_t)(tags * tags) * sizeof(vec));
         lane_outer(sums, g.alpha, g.weights + tags, g.n - 1, tags);
