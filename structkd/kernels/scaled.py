@@ -23,6 +23,8 @@ _REFERENCE = Reference()
 # A weight is lost below 1e-308. It does not matter as long as what it would be multiplied with, relative to the
 # total, stays below this bound: then the mass that is lost is below 1e-18.
 _LARGEST_FACTOR = 1e290
+_NONE = -1e300  # instead of -inf, where a number is taken out of everything
+_LEAST_ALPHA = 1e-290  # a smaller one may have lost a prefix
 # Memory of one call, used again by the next one: fresh pages can cost more than the arithmetic on them.
 _workspace = threading.local()
 _LARGEST_WORKSPACE = 8 << 20  # numbers that are kept between calls
@@ -86,7 +88,7 @@ def _sweep(p: Potentials, *, keep: bool = False) -> _Sweep:
     transitions = p.transitions.double()
     if p.by_position:
         transitions = torch.where(inside.t()[:, 1:, None, None], transitions, 0)
-    lift = transitions.flatten(-2).logsumexp(-1) - 2 * math.log(num_tags)
+    lift = (transitions.flatten(-2).logsumexp(-1) - 2 * math.log(num_tags)).clamp_min_(_NONE)
     matrices = (transitions - lift[..., None, None]).exp_()
     steps = _directions(matrices, mirror.t())
     before[0, :, 0], before[0, :, 1] = p.start.double().exp(), p.end.double().exp()
@@ -95,11 +97,11 @@ def _sweep(p: Potentials, *, keep: bool = False) -> _Sweep:
     # Weights and matrices are normalised, so products drift slowly and seldom leave the range of float64.
     scale_logs = None
     _recur(weights, steps, before, after, None)
-    total, broken = _totals(before, after, reversal, beyond, beta, spare[0])
+    total, broken = _totals(before, after, weights, matrices, reversal, beyond, beta, spare[0])
     if broken is not None:
         scales = weights.new_ones(length, batch, 2, 1)
         _recur(weights, steps, before, after, scales)
-        total, broken = _totals(before, after, reversal, beyond, beta, spare[0])
+        total, broken = _totals(before, after, weights, matrices, reversal, beyond, beta, spare[0])
         weights = weights.div_(scales)
         scale_logs = torch.where(inside, scales[:, :, 0, 0].log(), 0).sum(0)
     shifts = sums.log_().add_(peak)[..., 0].t().masked_fill_(beyond, 0).sum(0)
@@ -122,24 +124,48 @@ def _recur(weights: Tensor, steps: Tensor, before: Tensor, after: Tensor, scales
         multiply(states[s - 1], matrices[s], out=products[s])
         torch.mul(products[s], factors[s], out=states[s])
         if scales is not None:
-            torch.sum(after[s], -1, keepdim=True, out=scales[s])
+            torch.sum(after[s], -1, keepdim=True, out=scales[s]).clamp_(min=1e-300)  # nothing stays nothing
             after[s].div_(scales[s])
 
 
 def _totals(
-    before: Tensor, after: Tensor, reversal: Tensor, beyond: Tensor, beta: Tensor, spare: Tensor
+    before: Tensor,
+    after: Tensor,
+    weights: Tensor,
+    matrices: Tensor,
+    reversal: Tensor,
+    beyond: Tensor,
+    beta: Tensor,
+    spare: Tensor,
 ) -> tuple[Tensor, Tensor | None]:
     """sum_c alpha beta, filling beta; and in which sentences underflow may have cost something, or no path is legal."""
     alpha = after[:, :, 0]
     _ordered(before, reversal, beta)
     beyond = beyond[..., None]
     total = torch.mul(alpha, beta, out=spare).sum(-1, keepdim=True).masked_fill_(beyond, torch.inf)
-    least = total.amin().item()
-    if least > 0 and least * _LARGEST_FACTOR >= after.amax().item() and least * _LARGEST_FACTOR >= before.amax().item():
+    low, high = after.amin().item(), before.amax().item()  # after <= before: weights are below 1
+    if low >= _LEAST_ALPHA and math.isfinite(high * high) and total.amin().item() * _LARGEST_FACTOR >= high:
         return total, None
     largest = torch.maximum(alpha.amax(-1, keepdim=True), beta.amax(-1, keepdim=True))
-    fine = (total > 0) & (total * _LARGEST_FACTOR >= largest) & torch.isfinite(largest) | beyond
-    return total, (~fine.all(0)[:, 0]).nonzero()[:, 0]
+    fine = (total > 0) & (total * _LARGEST_FACTOR >= largest) & torch.isfinite(total) & torch.isfinite(largest)
+    fine &= ~_has_lost(before[0, :, 0], alpha, weights[:, :, 0], matrices)
+    broken = (~(fine | beyond).all(0)[:, 0]).nonzero()[:, 0]
+    return total, broken if len(broken) else None
+
+
+def _has_lost(first: Tensor, alpha: Tensor, weights: Tensor, matrices: Tensor) -> Tensor:
+    """Where alpha [T, B, C] may have lost a prefix [T, B, 1]: it is small though some way leads there."""
+    small = (alpha < _LEAST_ALPHA) & (weights > 0)
+    small[0] &= first > 0
+    step, sentence = small[1:].any(-1).nonzero(as_tuple=True)
+    before = (alpha[step, sentence] > 0).double()
+    if matrices.dim() == 2:
+        ways = before @ (matrices > 0).double()
+    else:
+        own = matrices[sentence] if matrices.dim() == 3 else matrices[sentence, step]
+        ways = (before[:, None] @ (own > 0).double())[:, 0]
+    small[step + 1, sentence] &= ways > 0
+    return small.any(-1, keepdim=True)
 
 
 def _ordered(x: Tensor, reversal: Tensor, out: Tensor) -> Tensor:
@@ -264,7 +290,7 @@ class Scaled(Backend):
         dtype = p.emissions.dtype
         d_left, d_arriving = dual[:, :, 0] / sweep.total, _ordered(dual, sweep.reversal, torch.empty_like(beta))
         d_beta = _ordered(before, sweep.reversal, torch.empty_like(beta))
-        d_marginals = _batch_first(d_left * beta + left * d_beta, dtype)
+        d_marginals = _batch_first(torch.where(inside, d_left * beta + left * d_beta, 0), dtype)
         d_pairs = _pairs(p, sweep, d_left, arriving, by_edge) + _pairs(p, sweep, left, d_arriving, by_edge)
         if v is not None:
             d_pairs = d_pairs + v * _pairs(p, sweep, left, arriving, by_edge)

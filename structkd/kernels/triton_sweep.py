@@ -22,6 +22,9 @@ _STEPS = tl.constexpr(16)
 # A product below 1e-308 is lost. What it would have been worth, relative to the total, is below 1e-20 as long as one
 # step does not shrink below 2^_SMALLEST = 1e-90, and forward times backward, checked in ``expect``, not below 1e-195.
 _SMALLEST = tl.constexpr(-299)
+# Nor may a prefix be lost on its way forward. As long as all that is not 0 is above this, alphas and transitions, no
+# product of two underflows, and what is 0 is forbidden.
+_LEAST = tl.constexpr(1e-150)
 
 
 @jit
@@ -68,6 +71,12 @@ def _matrices(a, v, swap, C: tl.constexpr, P: tl.constexpr, LOG: tl.constexpr, P
         if not LOG:
             mv = mv * m
     return m, mv, top
+
+
+@jit
+def _too_small(m):
+    """The columns of a matrix with something in it that products could lose."""
+    return tl.min(tl.where(m > 0, m, 1.0), 0) < _LEAST
 
 
 @jit
@@ -142,9 +151,12 @@ def sweep_row(
     tl.store(before_at + first * C + tag, x, mask=wanted)
     tl.store(after_at + first * C + tag, y, mask=inside)
 
+    lost = (y < _LEAST) & (x > 0) & (weight > 0)
     if not VARY:
         m, mv, peak = _matrices(a, v, reverse, C, P, LOG, PAIRS)
         shift += peak * (n - 1)
+        if not LOG:
+            lost = lost | _too_small(m)
     # What a step needs is loaded one or two steps ahead.
     weight = row(weights, first + ahead, tag, C, given(n > 1, tag, C), 0.0)
     next_weight = row(weights, first + 2 * ahead, tag, C, given(n > 2, tag, C), 0.0)
@@ -161,6 +173,8 @@ def sweep_row(
             pair = pos - 1 + reverse
             m, mv, peak = _matrices(a + pair * a_t, v + pair * v_t, reverse, C, P, LOG, PAIRS)
             shift += peak
+            if not LOG:
+                lost = lost | _too_small(m)
         x, dx = _advance(y, dy, m, mv, LOG, DUAL, PAIRS)
         if LOG:
             y = x + weight
@@ -172,6 +186,7 @@ def sweep_row(
             smallest = tl.minimum(smallest, power)
             factor = weight * (tl.cast(1023 - power, tl.int64) << 52).to(tl.float64, bitcast=True)
             y = x * factor
+            lost = lost | ((y < _LEAST) & (x > 0) & (weight > 0))
             if DUAL:
                 dy = dx * factor + y * along
         tl.store(before_at + pos * C + tag, x, mask=wanted)
@@ -184,7 +199,8 @@ def sweep_row(
         along = next_along
     if not LOG:
         smallest = tl.minimum(smallest, tl.max(_exponents(y), 0))
-        tl.store(marks + B + b * marks_b + reverse, (smallest < _SMALLEST).to(tl.int32))
+        damaged = tl.maximum((smallest < _SMALLEST).to(tl.int32), tl.max(lost.to(tl.int32), 0) * (1 - reverse))
+        tl.store(marks + B + b * marks_b + reverse, damaged)
         # What sum_c x_c y_c at the first step lacks of Z.
         scale = state + (8 if DUAL else 5) * fields
         tl.store(scale + b, shift + tl.cast(exponent, tl.float64) * _LN2, mask=reverse == 1)

@@ -47,6 +47,19 @@ def test_float32_scores_up_to_50_with_constraints_are_as_exact_as_float32_can_sa
     compare(answers(TRITON, p), answers(REFERENCE, p), 1e-6)
 
 
+@pytest.mark.parametrize("value", [-1e4, -torch.inf])
+def test_the_best_path_is_found_though_it_is_lost_from_both_ends(value: float) -> None:
+    """Tags do not mix. The first and the last words speak for tag 0 and hide tag 1, which wins in the middle."""
+    p = draw("shared", 38, 2, torch.float64, batch=2, scale=0.0)
+    p.transitions[0, 1] = p.transitions[1, 0] = value
+    p.emissions[0] = -50.0
+    p.emissions[0, :9, 0] = p.emissions[0, 9:29, 1] = p.emissions[0, 29:, 0] = 50.0
+    found = TRITON.expectations(p, "counts")
+    for mine, theirs in zip(found[:3], REFERENCE.expectations(p, "counts")[:3], strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
+    assert (found.marginals[0, :, 1] > 0.999).all()
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_edges_and_their_direction_agree(kind: str) -> None:
     p = draw(kind, 6, 5, torch.float64, batch=2)

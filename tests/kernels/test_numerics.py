@@ -194,6 +194,28 @@ def test_underflow_that_matters_is_noticed(backend: str, loss: float, batch: int
     assert (d.sample(3) == 1).all()
 
 
+@pytest.mark.parametrize("batch", [1, 5])
+@pytest.mark.parametrize("value", [-1e4, -torch.inf])
+def test_the_best_path_is_found_though_it_is_lost_from_both_ends(backend: str, value: float, batch: int) -> None:
+    """Tags do not mix. The first and the last words speak for tag 0 and hide tag 1, which wins in the middle."""
+    e = torch.full((batch, 38, 2), -50.0, dtype=torch.float64)
+    e[:, :9, 0] = e[:, 9:29, 1] = e[:, 29:, 0] = 50.0
+    e[1:] = 0.0  # beside sentences without such troubles
+    a = torch.tensor([[0.0, value], [value, 0.0]], dtype=torch.float64)
+    leaves = [x.requires_grad_() for x in (e, a, torch.zeros(2).double(), torch.zeros(2).double())]
+    results = []
+    for name in ("reference", backend):
+        with use_backend(name):
+            d = LinearChainCRF(*leaves)
+            (along,) = torch.autograd.grad(d.marginals[..., 0].cumsum(1).sum(), leaves[0])
+            results.append((d.log_partition, d.marginals, d.transition_counts, along))
+            with torch.no_grad():
+                results[-1] += (LinearChainCRF(*leaves).log_partition,)
+    for mine, theirs in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-10, atol=1e-10)
+    assert (results[1][1][0, :, 1] > 0.999).all()
+
+
 @pytest.mark.parametrize("batch", [2, 5])
 @pytest.mark.parametrize("constrained", [False, True])
 def test_long_sentences_are_as_exact_as_float32_can_say(backend: str, constrained: bool, batch: int) -> None:

@@ -1,5 +1,6 @@
 /* The operations for x86-64 processors with AVX2 and FMA: four doubles at a time. */
 #if defined(__x86_64__)
+#include <float.h>
 #include <immintrin.h>
 #include <math.h>
 #include <stdint.h>

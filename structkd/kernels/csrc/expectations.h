@@ -7,8 +7,10 @@ static void add_pairs(double *sums, double *scratch, const sentence *s, const do
     if (s->stride == 0) {
         memset(scratch, 0, (size_t)(tags * width) * sizeof(double));
         outer(scratch, left, right + width, s->n - 1, tags, width);
-        for (int64_t i = 0; i < tags * width; i += LANES)
-            *(vec *)(sums + i) += *(vec *)(scratch + i) * *(const vec *)(s->step + i);
+        for (int64_t i = 0; i < tags * width; i += LANES) {
+            vec step = *(const vec *)(s->step + i), product = *(vec *)(scratch + i) * step;
+            *(vec *)(sums + i) += (vec)((bits)product & (bits)(step > 0)); /* what is forbidden may have overflowed */
+        }
         return;
     }
     for (int64_t t = 0; t + 1 < s->n; t++)

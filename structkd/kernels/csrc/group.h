@@ -56,21 +56,32 @@ static void scatter(void *out, const void *less, const int64_t *places, const ve
     }
 }
 
-/* weights = exp(emissions - max), the maxima taken over a few steps at a time; their sum over steps is in shift. */
+/* weights = exp(emissions - max), the maxima taken over each step; their sum over steps is added to shift. */
 static void lane_weights(group *g, const request *r, vec *shift) {
     const potentials *p = &r->p;
     for (int64_t from = 0; from < g->n; from += STEPS) {
-        int64_t to = from + STEPS < g->n ? from + STEPS : g->n, size = (to - from) * g->tags;
-        vec *rows = g->weights + from * g->tags, top = splat(-INFINITY), steps;
-        gather(rows, g, p->emissions, p->emissions_b, p->emissions_t, from, to, -INFINITY, p->wide);
-        for (int64_t i = 0; i < size; i++) top = vmax(rows[i], top);
-        for (int l = 0; l < LANES; l++) {
-            steps[l] = (double)share(g, l, from, to);
-            if (top[l] == -INFINITY) top[l] = 0;
+        int64_t to = from + STEPS < g->n ? from + STEPS : g->n;
+        gather(g->weights + from * g->tags, g, p->emissions, p->emissions_b, p->emissions_t, from, to, -INFINITY, p->wide);
+        for (int64_t t = from; t < to; t++) {
+            vec *row = g->weights + t * g->tags, top = splat(-DBL_MAX);
+            for (int64_t c = 0; c < g->tags; c++) top = vmax(row[c], top);
+            for (int64_t c = 0; c < g->tags; c++) row[c] = vexp(row[c] - top);
+            *shift += (vec)((bits)top & (bits)(top > -DBL_MAX)); /* nothing behind the end */
         }
-        for (int64_t i = 0; i < size; i++) rows[i] = vexp(rows[i] - top);
-        *shift += top * steps;
     }
+}
+
+/* has_lost() of the sentence in a lane. */
+static int lane_has_lost(const group *g, const request *r, int64_t t, int l) {
+    int64_t tags = g->tags;
+    const vec *alpha = g->alpha + t * tags, *weights = g->weights + t * tags, *before = alpha - tags;
+    for (int64_t c = 0; c < tags; c++) {
+        if (alpha[c][l] >= LEAST_ALPHA || weights[c][l] == 0) continue;
+        if (t == 0 && r->start[c] > 0) return 1;
+        for (int64_t i = 0; t > 0 && i < tags; i++)
+            if (before[i][l] > 0 && g->step[i * g->width + c] > 0) return 1;
+    }
+    return 0;
 }
 
 /* The forward recursion, and log Z. */
@@ -79,17 +90,24 @@ static void lane_alpha(group *g, const request *r, vec shift) {
     double log_scale[LANES] = {0};
     g->z = splat(1);
     for (int64_t t = 0; t < g->n; t++) {
-        vec *alpha = g->alpha + t * tags, *weights = g->weights + t * tags, sum = {0}, last = {0}, factor = splat(1);
+        vec *alpha = g->alpha + t * tags, *weights = g->weights + t * tags;
+        vec sum = {0}, last = {0}, least = splat(1), factor = splat(1);
         if (t > 0)
             lane_product(alpha, alpha - tags, g->step, tags, g->width);
         else
             for (int64_t c = 0; c < tags; c++) alpha[c] = splat(r->start[c]);
-        for (int64_t c = 0; c < tags; c++) sum += alpha[c] *= weights[c];
+        for (int64_t c = 0; c < tags; c++) {
+            sum += alpha[c] *= weights[c];
+            least = vmin(alpha[c], least);
+        }
         unsigned running = t < g->shortest ? (1u << LANES) - 1 : 0, ending = 0;
         for (int l = 0; t >= g->shortest - 1 && l < LANES; l++) {
             running |= (unsigned)(t < g->lengths[l]) << l;
             ending |= (unsigned)(t == g->lengths[l] - 1) << l;
         }
+        unsigned small = g->sound & running & ~at_least(least, splat(LEAST_ALPHA));
+        for (int l = 0; small >> l; l++)
+            if ((small >> l & 1) && lane_has_lost(g, r, t, l)) g->sound &= ~(1u << l);
         unsigned rescaled = g->sound & running & ~within(sum, SMALL, LARGE);
         for (int l = 0; rescaled >> l; l++) {
             if (!(rescaled >> l & 1)) continue;
@@ -184,7 +202,11 @@ static void put_rows(const group *g, const request *r, const vec *rows, int64_t 
 static void put_pairs(const group *g, const request *r, vec *sums, vec factor) {
     int64_t tags = g->tags, places[LANES], sizes[LANES];
     for (int64_t i = 0; i < tags; i++)
-        for (int64_t j = 0; j < tags; j++) sums[i * tags + j] *= factor * g->step[i * g->width + j];
+        for (int64_t j = 0; j < tags; j++) {
+            double step = g->step[i * g->width + j];
+            sums[i * tags + j] *= factor * step;
+            if (step == 0) sums[i * tags + j] = splat(0); /* what is forbidden may have overflowed */
+        }
     for (int l = 0; l < LANES; l++) {
         const int64_t *gold = r->tags ? r->tags + g->b[l] * r->p.length : NULL;
         for (int64_t t = 0; gold && gold[0] >= 0 && t + 1 < g->lengths[l]; t++)

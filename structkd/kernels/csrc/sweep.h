@@ -11,13 +11,17 @@ typedef struct {
     int64_t stride; /* to the next pair of steps: 0, or tags * width */
     double log_z;
     int alive; /* some path is legal and the potentials are numbers */
+    int nothing_to_lose; /* small alphas are small probabilities */
 } sentence;
 
 /* Sums are rescaled when they leave this range; ordinary steps cost no division and no logarithm. */
-#define SMALL 1e-100
-#define LARGE 1e100
-/* What underflows in alpha is below 1e-308; as long as it is multiplied with less than this, the loss is below 1e-18. */
-#define LARGEST_BETA 1e290
+#define SMALL 1e-80
+#define LARGE 1e80
+/* An alpha below this may have lost a prefix by underflow. */
+#define LEAST_ALPHA 1e-290
+/* A weight or an entry of a matrix that underflows is below 1e-308. It is multiplied with something below LARGE and with
+ * something below this: the loss is below 1e-18. */
+#define LARGEST_BETA 1e210
 #define FIRST_CACHE (24 << 10) /* bytes of it for the matrices */
 
 INLINE const double *step_from(const sentence *s, int64_t t) {
@@ -76,12 +80,34 @@ INLINE double dot(const double *a, const double *b, int64_t width) {
     return sum_of(total);
 }
 
+/* Whether a prefix was lost at step t: alpha is small where some way leads to, not where there is none. */
+static int has_lost(const sentence *s, int64_t t) {
+    int64_t width = s->width;
+    const double *alpha = s->alpha + t * width, *weights = s->weights + t * width, *before = alpha - width;
+    for (int64_t c = 0; c < s->tags; c++) {
+        if (alpha[c] >= LEAST_ALPHA || weights[c] == 0) continue;
+        if (t == 0 && s->start[c] > 0) return 1;
+        for (int64_t i = 0; t > 0 && i < s->tags; i++)
+            if (before[i] > 0 && step_from(s, t - 1)[i * width + c] > 0) return 1;
+    }
+    return 0;
+}
+
+/* Where alpha is small and the weight is not 0, which it is behind the tags. */
+INLINE unsigned small_alphas(const double *alpha, const double *weights, int64_t width) {
+    unsigned small = 0;
+    for (int64_t j = 0; j < width; j += LANES)
+        small |= ~at_least(*(const vec *)(alpha + j), splat(LEAST_ALPHA)) & ~at_least((vec){0}, *(const vec *)(weights + j));
+    return small & ((1u << LANES) - 1);
+}
+
 /* One step of the forward recursion; 0, or -1 where nothing is left of the sum. */
 INLINE int alpha_step(sentence *s, int64_t t, double *log_scale, int *rescaled) {
     int64_t width = s->width;
     double *alpha = s->alpha + t * width, *weights = s->weights + t * width;
     double sum = t ? product(alpha, alpha - width, step_from(s, t - 1), weights, s->tags, width)
                    : times(alpha, s->start, weights, width);
+    if (small_alphas(alpha, weights, width) && !s->nothing_to_lose && has_lost(s, t)) return -1;
     if (out_of_range(sum)) {
         double factor = rescale(alpha, sum, width);
         if (factor == 0) return -1;
@@ -123,11 +149,15 @@ static int both_ways(sentence *s, double *log_z) {
     double z = dot(s->alpha + (n - 1) * width, s->end, width);
     if (!(z > 0 && z < INFINITY)) return -1;
     *log_z = log(z) + log_scale;
-    double factor = 1 / dot(s->alpha, s->beta, width);
+    double factor = 1;
     vec top = {0};
     for (int64_t t = 0; t < n; t++) {
         double *beta = s->beta + t * width;
-        if (rescaled) factor = 1 / dot(s->alpha + t * width, beta, width);
+        if (t == 0 || rescaled) {
+            double total = dot(s->alpha + t * width, beta, width);
+            if (!(total > 1e-300 && total < 1e300)) return -1;
+            factor = 1 / total;
+        }
         for (int64_t j = 0; j < width; j += LANES) {
             vec b = *(vec *)(beta + j) * factor;
             *(vec *)(beta + j) = b;
@@ -189,6 +219,7 @@ static int regauge(sentence *s, const request *r, int64_t b, arena *memory) {
     s->back = back;
     s->stride = tags * width;
     double zero;
+    s->nothing_to_lose = 1;
     s->alive = both_ways(s, &zero) == 0;
     return 0;
 }
@@ -245,10 +276,11 @@ static int sweep(sentence *s, const request *r, int64_t b, arena *memory) {
             *(vec *)(s->arrive + i) = *(vec *)(s->beta + i) * *(vec *)(s->weights + i);
         return 0;
     }
-    for (int64_t t = 0; t < n; t++)
-        load_row(s->weights + t * width, p->emissions, b * p->emissions_b + t * p->emissions_t, tags, width, p->wide);
     double shift = start && end ? ends(start, end, r, b) : r->ends_lift;
-    shift += soften(s->weights, n * width) * (double)n;
+    for (int64_t t = 0; t < n; t++) {
+        load_row(s->weights + t * width, p->emissions, b * p->emissions_b + t * p->emissions_t, tags, width, p->wide);
+        shift += soften(s->weights + t * width, width);
+    }
     if (both_ways(s, &log_z) == 0) {
         s->log_z = log_z + shift + lifts;
         return 0;

@@ -2,6 +2,7 @@
  *
  * Rows in scratch memory are padded to whole vectors and aligned, so there are no loose ends anywhere else.
  */
+#include <float.h>
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
@@ -34,6 +35,10 @@ INLINE vec vmax(vec a, vec b) {
     bits larger = (bits)(a > b);
     return (vec)((larger & (bits)a) | (~larger & (bits)b));
 #endif
+}
+
+INLINE vec vmin(vec a, vec b) {
+    return -vmax(-a, -b);
 }
 
 /* One bit for every lane where a >= b. */
