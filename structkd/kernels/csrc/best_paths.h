@@ -191,7 +191,7 @@ INLINE void consider(ranking *best, const lattice *l, int64_t rank, const int64_
                      int64_t t) {
     candidate *found = best->found;
     double score = best->offers[rank * best->steps + t];
-    if (score == -INFINITY || (best->count == best->k && score <= found[best->k - 1].score)) return;
+    if (!(score > -INFINITY) || (best->count == best->k && score <= found[best->k - 1].score)) return;
     candidate c = {.score = score, .parent = rank, .at = t};
     c.rest = score - second_best(l, path, taken, t, &c.tag);
     if (score > found[rank].score) c.score = found[rank].score; /* rounding */
