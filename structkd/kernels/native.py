@@ -56,6 +56,7 @@ _SIGNATURES = {
     "structkd_path_scores": "pip",
     "structkd_expected_score": "ppip",
     "structkd_weigh": "pipppppp",
+    "structkd_state_doubles": "",
 }
 
 
@@ -92,8 +93,6 @@ def load_library() -> ctypes.CDLL:
     library.structkd_mask.argtypes = (c_void_p, *[c_int64] * 4, c_void_p)
     library.structkd_are_lengths.restype = c_int64
     library.structkd_are_lengths.argtypes = (c_void_p, c_int64, c_int64)
-    library.structkd_state_size.restype = c_int64
-    library.structkd_state_size.argtypes = (_POINTER,)
     library.structkd_instructions.restype = ctypes.c_char_p
     library.structkd_force.argtypes = (ctypes.c_char_p,)
     return library
@@ -229,7 +228,7 @@ class Native(Backend):
 
     def _state(self, chain: _Potentials) -> Tensor | None:
         """Room for a forward-backward pass, or None where doing it again is as fast, or it would take too much memory."""
-        size = self._lib.structkd_state_size(chain)
+        size = self._lib.structkd_state_doubles(chain)
         return torch.empty(size, dtype=torch.float64) if 0 < size * 8 <= _LARGEST_STATE else None
 
     def directional(

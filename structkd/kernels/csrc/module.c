@@ -199,7 +199,7 @@ static int fills_lanes(const potentials *p, const instruction_set *set, int whic
 }
 
 /* How many doubles of state `expectations` leaves for `directional`; 0 where it is faster without. */
-EXPORT int64_t structkd_state_size(const potentials *p) {
+EXPORT int64_t structkd_state_doubles(const potentials *p) {
     const instruction_set *set = instructions(p->tags);
     return fills_lanes(p, set, DIRECTIONAL) ? 0 : p->batch * 3 * p->length * padded(p->tags, set);
 }
