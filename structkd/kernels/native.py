@@ -227,7 +227,7 @@ class Native(Backend):
         return Expectations(value, marginals, found, state)
 
     def _state(self, chain: _Potentials) -> Tensor | None:
-        """Room for a forward-backward pass, or None where doing it again is as fast, or it would take too much memory."""
+        """Room for a forward-backward pass; None where doing it again is as fast, or it would take too much memory."""
         size = self._lib.structkd_state_doubles(chain)
         return torch.empty(size, dtype=torch.float64) if 0 < size * 8 <= _LARGEST_STATE else None
 
