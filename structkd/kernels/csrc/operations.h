@@ -11,6 +11,8 @@
 #include "lanes.h"
 
 #include "group.h"
+
+#include "group_expectations.h"
 #endif
 
 #include "best_paths.h"
