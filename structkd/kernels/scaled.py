@@ -143,7 +143,7 @@ def _totals(
     _ordered(before, reversal, beta)
     beyond = beyond[..., None]
     total = torch.mul(alpha, beta, out=spare).sum(-1, keepdim=True).masked_fill_(beyond, torch.inf)
-    low, high = after.amin().item(), before.amax().item()  # after <= before: weights are below 1
+    low, high = after.amin().item(), max(before.amax().item(), 1.0)  # of alpha too: weights, or else sums, are up to 1
     if low >= _LEAST_ALPHA and math.isfinite(high * high) and total.amin().item() * _LARGEST_FACTOR >= high:
         return total, None
     largest = torch.maximum(alpha.amax(-1, keepdim=True), beta.amax(-1, keepdim=True))
