@@ -175,6 +175,26 @@ def test_a_sentence_whose_every_path_breaks_a_soft_constraint_is_exact(backend: 
     assert (results[1][0] < -9e3).all()
 
 
+def test_a_sentence_of_one_word_needs_no_transition(backend: str) -> None:
+    e, a, s, t = potentials(3, 4, 2)
+    d = LinearChainCRF(e, torch.full_like(a, -torch.inf), s, t, torch.tensor([4, 1, 1]))
+    expected = (e[:, 0] + s + t).logsumexp(-1)
+    expected[0] = -torch.inf
+    torch.testing.assert_close(d.log_partition, expected)
+    assert (d.marginals[:, 1:] == 0).all()
+
+
+def test_large_starts_and_ends_are_exact(backend: str) -> None:
+    e, a, s, t = potentials(5, 3, 4)
+    s[1], t[2] = 600.0, 500.0
+    with use_backend("reference"):
+        expected = LinearChainCRF(e, a, s, t, ragged(5, 3))
+        expected = (expected.log_partition, expected.marginals)
+    d = LinearChainCRF(e, a, s, t, ragged(5, 3))
+    for mine, theirs in zip((d.log_partition, d.marginals), expected, strict=True):
+        torch.testing.assert_close(mine, theirs, rtol=1e-12, atol=1e-12)
+
+
 @pytest.mark.parametrize("batch", [1, 5])
 @pytest.mark.parametrize("loss", [1000.0, 400.0])
 def test_underflow_that_matters_is_noticed(backend: str, loss: float, batch: int) -> None:
